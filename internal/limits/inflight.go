@@ -1,0 +1,91 @@
+// Package limits decides whether an environment may send more right now.
+// It counts and refuses; it never waits, logs or drops. The road calls it.
+package limits
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
+)
+
+// InFlight bounds the memory that all pushes hold together: server.max_inflight_bytes. No client and no upstream may
+// hold more than half of it, so that one sender's flood or one dead upstream leaves room for the others.
+type InFlight struct {
+	max  atomic.Int64
+	used atomic.Int64
+}
+
+// Share is what one client, or the pushes towards one upstream, hold of it.
+type Share struct {
+	// Name is told to the sender: `client "payments"`, `upstream "loki"`.
+	Name string
+	used atomic.Int64
+}
+
+// NewInFlight returns an InFlight of maxBytes.
+func NewInFlight(maxBytes int64) *InFlight {
+	f := new(InFlight)
+	f.SetMax(maxBytes)
+	return f
+}
+
+// SetMax changes the bound. Pushes in flight keep what they hold.
+func (f *InFlight) SetMax(maxBytes int64) { f.max.Store(maxBytes) }
+
+// Used is how many bytes all pushes hold now.
+func (f *InFlight) Used() int64 { return f.used.Load() }
+
+// Account is what one push holds. One goroutine owns it; the zero value holds nothing and cannot.
+type Account struct {
+	f                *InFlight
+	client, upstream *Share
+	held             int64
+}
+
+// Open returns the account of a push of client towards upstream; either may be nil.
+func (f *InFlight) Open(client, upstream *Share) Account {
+	return Account{f: f, client: client, upstream: upstream}
+}
+
+// Add takes n bytes, or gives them back when n is negative. It takes all or nothing; its error is Overloaded.
+func (a *Account) Add(n int) *fault.Error {
+	d, limit := int64(n), a.f.max.Load()
+	if used := a.f.used.Add(d); d > 0 && used > limit {
+		a.f.used.Add(-d)
+		return overloaded("all pushes together hold", used, limit, "server.max_inflight_bytes")
+	}
+	if s := a.client; s != nil && !s.take(d, limit/2) {
+		a.f.used.Add(-d)
+		return overloaded(s.Name+" holds", s.used.Load()+d, limit/2, "half of server.max_inflight_bytes")
+	}
+	if s := a.upstream; s != nil && !s.take(d, limit/2) {
+		a.f.used.Add(-d)
+		if a.client != nil {
+			a.client.used.Add(-d)
+		}
+		return overloaded("pushes for "+s.Name+" hold", s.used.Load()+d, limit/2, "half of server.max_inflight_bytes")
+	}
+	a.held += d
+	return nil
+}
+
+// Close gives everything back.
+func (a *Account) Close() {
+	if a.held != 0 {
+		_ = a.Add(-int(a.held))
+	}
+}
+
+func (s *Share) take(d, limit int64) bool {
+	if used := s.used.Add(d); d > 0 && used > limit {
+		s.used.Add(-d)
+		return false
+	}
+	return true
+}
+
+func overloaded(who string, used, limit int64, key string) *fault.Error {
+	return fault.New(fault.Overloaded, "no room in flight: %s %d bytes with this push, over %s=%d", who, used, key, limit).
+		WithAfter(time.Second)
+}
