@@ -1,0 +1,195 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	promconfig "github.com/prometheus/common/config"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
+)
+
+const (
+	maxTextBytes       = 1000 // of upstream's own words that a sender gets to read
+	maxRetryAfter      = 120 * time.Second
+	retryFailed        = 5 * time.Second  // upstream failed and did not say when to come back
+	retryMisconfigured = 30 * time.Second // somebody has to mend our configuration first
+)
+
+// judge says whether r is a success, and if not, whose fault it is and what the sender should do.
+func (u *Upstream) judge(c *connection, r *Response) error {
+	switch s := r.Status; {
+	case s/100 == 2:
+		// A login page or a captive portal answers 200 too. Nothing was stored.
+		if t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); t == "text/html" {
+			return u.failed(fault.UpstreamFailed, c, r, "answered with a web page, which acknowledges nothing")
+		}
+		return nil
+	case s == http.StatusBadRequest, s == http.StatusConflict, s == http.StatusRequestEntityTooLarge, s == http.StatusUnprocessableEntity:
+		e := u.failed(fault.Rejected, c, r, "refused the data")
+		e.Status, e.After = s, 0
+		return e
+	case s == http.StatusTooManyRequests:
+		return u.failed(fault.RateLimited, c, r, "is over its own limit")
+	case s/100 == 5:
+		return u.failed(fault.UpstreamFailed, c, r, "failed")
+	case s == http.StatusUnauthorized, s == http.StatusForbidden:
+		return u.failed(fault.Misconfigured, c, r, "refuses the credential of the gateway")
+	case s/100 == 3:
+		return u.failed(fault.Misconfigured, c, r, "redirects, which is never followed: its url is wrong")
+	}
+	return u.failed(fault.Misconfigured, c, r, "does not take pushes at its url")
+}
+
+func (u *Upstream) failed(k fault.Kind, c *connection, r *Response, what string) *fault.Error {
+	after := retryFailed
+	if k == fault.Misconfigured {
+		after = retryMisconfigured
+	}
+	e := u.faultf(k, "%s (HTTP %d)", what, r.Status)
+	// The words of an upstream that refuses us are for the operator; those about the data are for who sent it.
+	text := c.clean(r.Body)
+	if k == fault.Misconfigured || strings.HasPrefix(r.Header.Get("Content-Type"), "text/html") {
+		e.Err = errors.New(text)
+	} else if text != "" {
+		e.Public += ": " + text
+	}
+	e.Upstream = r.Status
+	return e.WithAfter(retryAfter(r.Header, after, time.Now()))
+}
+
+// noAnswer names why there is no HTTP answer.
+func (u *Upstream) noAnswer(ctx context.Context, c *connection, err error) error {
+	logged := errors.New(c.clean([]byte(err.Error())))
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return u.faultf(fault.Timeout, "did not answer in time, timeout=%s", u.Timeout).WithErr(logged).WithAfter(jitter(retryFailed))
+	case ctx.Err() != nil:
+		return u.faultf(fault.Canceled, "was not waited for: the sender went away").WithErr(logged)
+	}
+	return u.faultf(fault.Unreachable, "gave no HTTP answer: %s", cause(err)).WithErr(logged).WithAfter(jitter(retryFailed))
+}
+
+// cause is a short name for err that holds no address and no secret.
+func cause(err error) string {
+	var dns *net.DNSError
+	var op *net.OpError
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	switch {
+	case errors.As(err, &dns):
+		return "its host name does not resolve"
+	case errors.As(err, &unknown), errors.As(err, &host), errors.As(err, &invalid), errors.As(err, &record), errors.As(err, &alert):
+		return "TLS failed"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "connection reset"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection closed before the answer was whole"
+	case errors.As(err, &op) && op.Op == "dial":
+		return "no connection"
+	}
+	return "connection failed"
+}
+
+// retryAfter is upstream's own wish, in whole seconds and bounded; without one it is about otherwise.
+func retryAfter(h http.Header, otherwise time.Duration, now time.Time) time.Duration {
+	v := h.Get("Retry-After")
+	d := time.Duration(0)
+	if s, err := strconv.ParseFloat(v, 64); err == nil && s >= 0 {
+		d = time.Duration(min(s, maxRetryAfter.Seconds()) * float64(time.Second))
+	} else if t, err := http.ParseTime(v); err == nil {
+		d = t.Sub(now)
+	} else {
+		return jitter(otherwise)
+	}
+	// Rounded up: a second too early is a second refusal.
+	d = (d + time.Second - 1).Truncate(time.Second)
+	return min(max(d, time.Second), maxRetryAfter)
+}
+
+// jitter spreads senders that failed together over a fifth to either side of d.
+func jitter(d time.Duration) time.Duration {
+	return d + time.Duration((rand.Float64()-0.5)*0.4*float64(d))
+}
+
+// tokenShapes are Grafana Cloud's: access policy tokens, service account tokens, old API keys.
+var tokenShapes = regexp.MustCompile(`gl(?:c|sa)_[A-Za-z0-9+/=_-]+|eyJrIjoi[A-Za-z0-9+/=_-]*`)
+
+// clean makes text of upstream fit for a sender and a log: known secrets and token shapes out, one printable line, bounded.
+func (c *connection) clean(text []byte) string {
+	s := tokenShapes.ReplaceAllString(c.secrets.Replace(strings.ToValidUTF8(string(text), "?")), "<secret>")
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if len(s) > maxTextBytes {
+		cut := maxTextBytes
+		for !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = s[:cut]
+	}
+	return s
+}
+
+// secretsOf lists what must not come back in upstream's text. What is shorter than four bytes would tear ordinary words.
+func (u *Upstream) secretsOf(cfg promconfig.HTTPClientConfig) *strings.Replacer {
+	var known []string
+	add := func(secrets ...string) {
+		for _, s := range secrets {
+			if len(s) >= 4 {
+				known = append(known, s)
+			}
+		}
+	}
+	if a := cfg.BasicAuth; a != nil {
+		add(string(a.Password), base64.StdEncoding.EncodeToString([]byte(a.Username+":"+string(a.Password))))
+	}
+	if cfg.Authorization != nil {
+		add(string(cfg.Authorization.Credentials))
+	}
+	if cfg.OAuth2 != nil {
+		add(string(cfg.OAuth2.ClientSecret), string(cfg.OAuth2.ClientCertificateKey))
+	}
+	if cfg.ProxyURL.URL != nil {
+		if p, ok := cfg.ProxyURL.User.Password(); ok {
+			add(p)
+		}
+	}
+	if cfg.HTTPHeaders != nil {
+		for _, h := range cfg.HTTPHeaders.Headers {
+			for _, s := range h.Secrets {
+				add(string(s))
+			}
+		}
+	}
+	add(string(cfg.BearerToken))
+	for _, h := range u.headers {
+		add(h.value)
+	}
+	// The longest first: a secret that holds another must not leave its rest behind.
+	slices.SortFunc(known, func(a, b string) int { return len(b) - len(a) })
+	pairs := make([]string, 0, 2*len(known))
+	for _, s := range known {
+		pairs = append(pairs, s, "<secret>")
+	}
+	return strings.NewReplacer(pairs...)
+}

@@ -1,0 +1,249 @@
+// Package egress carries one push to its upstream and turns what upstream says into a fault. It builds every request
+// from an allow-list and sets the upstream's credential; it never follows a redirect, never sees a sender's headers but
+// those it is handed, and never sends a request twice once a byte of it was written. The road calls it.
+package egress
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	promconfig "github.com/prometheus/common/config"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
+)
+
+// Options describe an upstream. Credentials in HTTP are inline: who reads files calls SetHTTP when one changes.
+type Options struct {
+	Environment, Name string // prod, prometheus
+	URL               string
+	Headers           map[string]promconfig.Secret
+	Timeout           time.Duration
+	HTTP              promconfig.HTTPClientConfig
+	// UserAgent is appended to the sender's own.
+	UserAgent string
+}
+
+// Upstream is one exit of one environment. It is safe for concurrent use.
+type Upstream struct {
+	Environment, Name string
+	Timeout           time.Duration
+	url               *url.URL
+	headers           []header
+	userAgent         string
+	conn              atomic.Pointer[connection] // swapped whole when a credential or certificate changes
+}
+
+// connection is what depends on secrets.
+type connection struct {
+	transport http.RoundTripper
+	// http is what transport was built from.
+	http promconfig.HTTPClientConfig
+	// authorization is the header's value; empty where the transport makes its own (oauth2) or there is none.
+	authorization string
+	secrets       *strings.Replacer
+}
+
+type header struct{ name, value string }
+
+// New returns an Upstream. It opens no connection.
+func New(o Options) (*Upstream, error) {
+	u, err := url.Parse(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("parse url of upstream %s: %w", o.Name, err)
+	}
+	up := &Upstream{Environment: o.Environment, Name: o.Name, Timeout: o.Timeout, url: u, userAgent: o.UserAgent}
+	for n, v := range o.Headers {
+		up.headers = append(up.headers, header{http.CanonicalHeaderKey(n), string(v)})
+	}
+	return up, up.SetHTTP(o.HTTP)
+}
+
+// SetHTTP takes new credentials or certificates. Requests under way finish with the old ones. Connections are kept when
+// only basic_auth or authorization differ.
+func (u *Upstream) SetHTTP(cfg promconfig.HTTPClientConfig) error {
+	c := &connection{authorization: authorization(cfg), secrets: u.secretsOf(cfg)}
+	// The header is set by us, once a change and not once a push; the rest is the library's.
+	cfg.BasicAuth, cfg.Authorization, cfg.BearerToken = nil, nil, ""
+	cfg.FollowRedirects = false
+	c.http = cfg
+	old := u.conn.Load()
+	if old != nil && reflect.DeepEqual(old.http, cfg) {
+		c.transport = old.transport
+		u.conn.Store(c)
+		return nil
+	}
+	dial := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
+	rt, err := promconfig.NewRoundTripperFromConfig(cfg, u.Environment+"/"+u.Name,
+		promconfig.WithDialContextFunc(dial), promconfig.WithIdleConnTimeout(90*time.Second))
+	if err != nil {
+		return fmt.Errorf("http client of upstream %s: %w", u.Name, err)
+	}
+	c.transport = rt
+	u.conn.Store(c)
+	if old != nil {
+		closeIdle(old.transport)
+	}
+	return nil
+}
+
+// Close closes connections that no push uses.
+func (u *Upstream) Close() { closeIdle(u.conn.Load().transport) }
+
+// URL is where pushes go, without anything secret.
+func (u *Upstream) URL() string { return u.url.Redacted() }
+
+func closeIdle(rt http.RoundTripper) {
+	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+func authorization(cfg promconfig.HTTPClientConfig) string {
+	switch {
+	case cfg.BasicAuth != nil:
+		pair := cfg.BasicAuth.Username + ":" + string(cfg.BasicAuth.Password)
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
+	case cfg.Authorization != nil:
+		kind := cfg.Authorization.Type
+		if kind == "" {
+			kind = "Bearer"
+		}
+		return strings.TrimSpace(kind + " " + string(cfg.Authorization.Credentials))
+	case cfg.BearerToken != "":
+		return "Bearer " + string(cfg.BearerToken)
+	}
+	return ""
+}
+
+// Request is a push on its way out.
+type Request struct {
+	// Path is appended to the upstream's url.
+	Path            string
+	ContentType     string
+	ContentEncoding string // empty: none
+	// UserAgent and RetryAttempt are the sender's own; empty: it sent none.
+	UserAgent    string
+	RetryAttempt string
+	// Header are the lines that the form demands.
+	Header []HeaderField
+	Body   []byte
+	// Hold and Release frame the time in which the transport may read Body, which can end after the answer.
+	Hold, Release func()
+}
+
+// HeaderField is one header line.
+type HeaderField struct{ Name, Value string }
+
+// Response is upstream's answer to a push.
+type Response struct {
+	Status int
+	Header http.Header
+	// Body is at most maxAnswerBytes of it.
+	Body []byte
+}
+
+// maxAnswerBytes bounds what is read of an answer. OTLP answers hold one message; errors one line.
+const maxAnswerBytes = 64 << 10
+
+// Send posts r. On any HTTP answer the Response is returned, with a fault when it is not a success.
+// ctx ends the call when the sender goes away; the caller sets the deadline.
+func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
+	c := u.conn.Load()
+	req := u.request(ctx, c, r)
+	res, err := c.transport.RoundTrip(req)
+	if err != nil {
+		return nil, u.noAnswer(ctx, c, err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
+	if err != nil {
+		// The status is known, but not whether what was said after it mattered (partial success): not an answer.
+		return nil, u.noAnswer(ctx, c, fmt.Errorf("read answer: %w", err))
+	}
+	out := &Response{Status: res.StatusCode, Header: res.Header, Body: body}
+	return out, u.judge(c, out)
+}
+
+func (u *Upstream) request(ctx context.Context, c *connection, r *Request) *http.Request {
+	target := *u.url
+	target.Path = strings.TrimSuffix(target.Path, "/") + r.Path
+	if r.Path == "" {
+		target.Path = u.url.Path
+	}
+	h := make(http.Header, 8+len(u.headers))
+	h["Content-Type"] = []string{r.ContentType}
+	if r.ContentEncoding != "" {
+		h["Content-Encoding"] = []string{r.ContentEncoding}
+	}
+	h["User-Agent"] = []string{strings.TrimSpace(r.UserAgent + " " + u.userAgent)}
+	if r.RetryAttempt != "" {
+		h["Retry-Attempt"] = []string{r.RetryAttempt}
+	}
+	for _, f := range r.Header {
+		h[f.Name] = []string{f.Value}
+	}
+	for _, f := range u.headers {
+		h[f.name] = []string{f.value}
+	}
+	if c.authorization != "" {
+		h["Authorization"] = []string{c.authorization}
+	}
+	req := (&http.Request{
+		Method: http.MethodPost, URL: &target, Host: target.Host, Header: h,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		ContentLength: int64(len(r.Body)),
+	}).WithContext(ctx)
+	open := func() (io.ReadCloser, error) { return newBody(r), nil }
+	req.Body = newBody(r)
+	// GetBody lets the transport use another connection when not one byte went out on a stale one. It replays nothing else:
+	// a POST without Idempotency-Key is not replayable (net/http, Request.isReplayable).
+	req.GetBody = open
+	return req
+}
+
+// body is a request body that says when the transport is done with it.
+type body struct {
+	rest    []byte
+	closed  atomic.Bool
+	release func()
+}
+
+func newBody(r *Request) *body {
+	if r.Hold != nil {
+		r.Hold()
+	}
+	return &body{rest: r.Body, release: r.Release}
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	if len(b.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+func (b *body) Close() error {
+	if b.closed.CompareAndSwap(false, true) && b.release != nil {
+		b.release()
+	}
+	return nil
+}
+
+// faultf returns a fault whose public text names the environment and the upstream.
+func (u *Upstream) faultf(k fault.Kind, format string, args ...any) *fault.Error {
+	return fault.New(k, "environment %s: upstream %s %s", u.Environment, u.Name, fmt.Sprintf(format, args...))
+}
