@@ -1,11 +1,12 @@
 // Package config is the configuration file: its structs are the manual, Load reads and validates a file whole and
-// reports every fault at once. It reads secret files only to say that they cannot be read; it never keeps a secret of a
+// reports every fault at once. It reads secret files only to say what is wrong with them; it never keeps a secret of a
 // file, opens no connection and starts nothing. cmd/gateway and internal/gateway call it.
+//
+// Struct tags beside yaml: `oneof` lists the words that a key takes, `must:"positive"` forbids 0, and `later` names a
+// feature that this version does not have, so that only the default of its key is accepted.
 package config
 
 import (
-	"time"
-
 	promconfig "github.com/prometheus/common/config"
 )
 
@@ -19,6 +20,8 @@ type Config struct {
 	Path string `yaml:"-"`
 	// Hash is the first 8 bytes of the SHA-256 of the file's content, in hex.
 	Hash string `yaml:"-"`
+
+	warnings []Warning
 }
 
 // Server is what the process needs whatever it forwards.
@@ -34,25 +37,25 @@ type Server struct {
 	// TLS of the push ports. Default: plain text.
 	TLS TLS `yaml:"tls"`
 	// MaxBodyBytes bounds one push as sent. Default 16MiB.
-	MaxBodyBytes Bytes `yaml:"max_body_bytes"`
+	MaxBodyBytes Bytes `yaml:"max_body_bytes" must:"positive"`
 	// MaxDecodedBytes bounds one push after decompression. Default 64MiB.
-	MaxDecodedBytes Bytes `yaml:"max_decoded_bytes"`
+	MaxDecodedBytes Bytes `yaml:"max_decoded_bytes" must:"positive"`
 	// MaxInflightBytes bounds all buffers of all pushes together. Default 40 % of the container's memory limit, else 512MiB.
-	MaxInflightBytes Bytes `yaml:"max_inflight_bytes"`
+	MaxInflightBytes Bytes `yaml:"max_inflight_bytes" must:"positive"`
 	// MaxConnections bounds the open connections of each push port. Default 10000.
-	MaxConnections int `yaml:"max_connections"`
+	MaxConnections int `yaml:"max_connections" must:"positive"`
 	// MaxConnectionAge is when a connection is told to close. Default 5m; 0: never.
 	MaxConnectionAge Duration `yaml:"max_connection_age"`
 	// MaxSeries bounds the entries of the series table. Default 4000000. A change needs a restart.
-	MaxSeries int `yaml:"max_series"`
+	MaxSeries int `yaml:"max_series" must:"positive"`
 	// GuardWarmup is how long after a start cardinality limits admit 1.2 times as much. Default 5m; 0: exact at once.
 	GuardWarmup Duration `yaml:"guard_warmup"`
 	// RequestTimeout is the time from the headers of a push to its answer. Default 30s.
-	RequestTimeout Duration `yaml:"request_timeout"`
+	RequestTimeout Duration `yaml:"request_timeout" must:"positive"`
 	// DrainDelay is how long after SIGTERM the gateway is not ready but still serves. Default 5s.
 	DrainDelay Duration `yaml:"drain_delay"`
 	// DrainTimeout is how long after that what is in flight may take. Default 30s.
-	DrainTimeout Duration `yaml:"drain_timeout"`
+	DrainTimeout Duration `yaml:"drain_timeout" must:"positive"`
 	// ExampleValues: label values may be shown in answers, logs and status. Default true.
 	ExampleValues bool `yaml:"example_values"`
 }
@@ -61,8 +64,8 @@ type Server struct {
 // there without credentials is that client's.
 type Listener struct {
 	Address     string `yaml:"address"`
-	Environment string `yaml:"environment"`
-	Client      string `yaml:"client"`
+	Environment string `yaml:"environment,omitempty"`
+	Client      string `yaml:"client,omitempty"`
 }
 
 // TLS is a server's certificate. The files are read again when they change.
@@ -92,11 +95,11 @@ type Environment struct {
 // Client is one sender. It has exactly one of the three credentials.
 type Client struct {
 	// BearerTokenFile holds one token a line; every line is valid. Blank lines and # comments are ignored.
-	BearerTokenFile string `yaml:"bearer_token_file"`
+	BearerTokenFile string `yaml:"bearer_token_file,omitempty"`
 	// BasicAuth is a user name and a file with one password a line.
-	BasicAuth *ClientBasicAuth `yaml:"basic_auth"`
+	BasicAuth *ClientBasicAuth `yaml:"basic_auth,omitempty"`
 	// ClientCert is a DNS or URI SAN of a certificate verified against server.tls.client_ca_file.
-	ClientCert string `yaml:"client_cert"`
+	ClientCert string `yaml:"client_cert,omitempty"`
 	// Labels are stamped on this client's pushes, over the environment's.
 	Labels map[string]string `yaml:"labels"`
 	// Limits are this client's own.
@@ -104,7 +107,7 @@ type Client struct {
 	// Exempt: no limits and no guard. Default false.
 	Exempt bool `yaml:"exempt"`
 	// Disabled is 403 or 503: every push of this client is answered so at once. Default 0: it is not.
-	Disabled int `yaml:"disabled"`
+	Disabled int `yaml:"disabled,omitempty"`
 }
 
 // ClientBasicAuth is a client's user name and passwords.
@@ -126,15 +129,15 @@ type Upstream struct {
 	// URL is where pushes go. For otlp and tempo, /v1/traces and so on is appended.
 	URL string `yaml:"url"`
 	// Headers are sent with every push. Values are treated as secrets.
-	Headers map[string]promconfig.Secret `yaml:"headers"`
+	Headers map[string]promconfig.Secret `yaml:"headers,omitempty"`
 	// Timeout is how long upstream may take. Default 25s for prometheus, 8s for the others.
-	Timeout Duration `yaml:"timeout"`
+	Timeout Duration `yaml:"timeout" must:"positive"`
 	// RemoteWriteVersion is same, 1 or 2; prometheus only. Default same.
-	RemoteWriteVersion string `yaml:"remote_write_version"`
+	RemoteWriteVersion string `yaml:"remote_write_version,omitempty" oneof:"same|1|2"`
 	// Compression is same, gzip or none; otlp and tempo only. Default same: as it came, but zstd leaves as gzip.
-	Compression string `yaml:"compression"`
+	Compression string `yaml:"compression,omitempty" oneof:"same|gzip|none"`
 	// Transport is http or grpc; otlp and tempo only. Default http for otlp, grpc for tempo.
-	Transport string `yaml:"transport"`
+	Transport string `yaml:"transport,omitempty" oneof:"http|grpc"`
 	// HTTPClientConfig has Prometheus' keys: basic_auth, authorization, oauth2, tls_config, proxy_url, http_headers, ...
 	// Other than in Prometheus, enable_http2 defaults to false and follow_redirects: true is an error.
 	HTTPClientConfig promconfig.HTTPClientConfig `yaml:",inline"`
@@ -151,36 +154,3 @@ func (u *Upstreams) Each(f func(name string, up *Upstream)) {
 		}
 	}
 }
-
-// MetricsConfig is what happens to metrics on their way.
-type MetricsConfig struct {
-	// Labels are stamped on every series; they win over what the sender says.
-	Labels   map[string]string `yaml:"labels"`
-	Reserved `yaml:",inline"`
-}
-
-// LogsConfig is what happens to logs on their way.
-type LogsConfig struct {
-	// Labels are stamped on every stream (OTLP: on every resource).
-	Labels   map[string]string `yaml:"labels"`
-	Reserved `yaml:",inline"`
-}
-
-// TracesConfig is what happens to traces on their way.
-type TracesConfig struct {
-	// Labels are stamped on every resource.
-	Labels   map[string]string `yaml:"labels"`
-	Reserved `yaml:",inline"`
-}
-
-// Reserved and Limits are placeholders until the config package defines the keys of later chapters.
-type Reserved struct{}
-
-// Limits are the keys of chapter 8.
-type Limits struct{}
-
-// Bytes is a size, written 16MiB, 512KiB, 1GB or as a plain number.
-type Bytes int64
-
-// Duration is a time, written 30s, 5m, 1h30m or 0.
-type Duration time.Duration
