@@ -13,8 +13,8 @@ type batch struct {
 	// made: proto is not what was received.
 	made  bool
 	items int
-	// walked is what stamping would rewrite.
-	walked walker
+	// envelopes and holders are the messages that stamping rewrites: those around what is stamped, and what is stamped.
+	envelopes, holders int
 }
 
 func (s *signal) decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
@@ -27,7 +27,9 @@ func (s *signal) decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
 		b.made = true
 	}
 	if err == nil {
-		b.items, err = b.walked.walk(b.proto, s.request, 0)
+		var w walker
+		b.items, err = w.walk(b.proto, s.request, 0)
+		b.envelopes, b.holders = w.envelopes, w.holders
 	}
 	if err != nil {
 		return nil, ingest.Malformed("otlp "+string(s.signal), err)
@@ -39,7 +41,7 @@ func (s *signal) decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
 func (b *batch) Items() int { return b.items }
 
 // stamps says whether e puts a stamp on anything. An empty push has nothing to put it on.
-func (b *batch) stamps(e ingest.Edit) bool { return len(e.Stamps) > 0 && b.walked.holders > 0 }
+func (b *batch) stamps(e ingest.Edit) bool { return len(e.Stamps) > 0 && b.holders > 0 }
 
 // Bound is what Encode appends at most.
 func (b *batch) Bound(e ingest.Edit) int {
@@ -49,7 +51,7 @@ func (b *batch) Bound(e ingest.Edit) int {
 		// What is stamped grows by the stamps and by its own length, and may have to be made. What is around it grows
 		// by its length alone: from one byte to five, for no push is larger than those can say.
 		holder := size + wire.UvarintLen(uint64(size+127)) + 1
-		return len(b.proto) + b.walked.holders*holder + b.walked.envelopes*4
+		return len(b.proto) + b.holders*holder + b.envelopes*4
 	case b.made:
 		return len(b.proto)
 	}

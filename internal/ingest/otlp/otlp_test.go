@@ -195,7 +195,9 @@ func TestLikePdata(t *testing.T) {
 }
 
 // sub is field num with a message made of parts.
-func sub(num int32, parts ...[]byte) []byte { return wire.AppendBytes(nil, num, bytes.Join(parts, nil)) }
+func sub(num int32, parts ...[]byte) []byte {
+	return wire.AppendBytes(nil, num, bytes.Join(parts, nil))
+}
 
 // attr is field num with an attribute.
 func attr(num int32, key, value string) []byte {

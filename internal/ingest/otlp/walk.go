@@ -17,8 +17,10 @@ var (
 // walker walks a push to its last message, so that what is forwarded is well formed and cannot exhaust a stack
 // upstream, and so that what follows need not check again.
 type walker struct {
-	// envelopes and holders are the messages that stamping rewrites: those around what is stamped, and what is stamped.
+	// envelopes and holders are counted for batch.
 	envelopes, holders int
+	// field is where wire.Next writes; one for all levels, since none needs it after going down.
+	field wire.Field
 }
 
 // walk checks msg, of kind k inside depth values, and returns how many items it holds.
@@ -32,18 +34,28 @@ func (w *walker) walk(msg []byte, k kind, depth int) (items int, err error) {
 	if m.owner {
 		w.holders++ // the one that is made where there is none
 	}
-	var f wire.Field
 	var old int
 	var hasNew bool
 	for len(msg) > 0 {
-		if msg, err = wire.Next(msg, &f); err != nil {
-			return 0, err
+		var num int32
+		var data []byte
+		isBytes := true
+		if len(msg) > 1 && msg[0] < 0x80 && wire.Type(msg[0]&7) == wire.Bytes && msg[0] > 7 && int(msg[1]) < min(0x80, len(msg)-1) {
+			// Most fields: a tag and a length of one byte each. Twice as fast as the general case.
+			end := 2 + int(msg[1])
+			num, data, msg = int32(msg[0]>>3), msg[2:end], msg[end:]
+		} else {
+			f := &w.field
+			if msg, err = wire.Next(msg, f); err != nil {
+				return 0, err
+			}
+			num, data, isBytes = f.Num, f.Data, f.Type == wire.Bytes
 		}
-		i, ok := index(f.Num)
+		i, ok := index(num)
 		if !ok || m.sub[i] == scalar {
 			continue
 		}
-		if f.Type != wire.Bytes {
+		if !isBytes {
 			return 0, errNotSub
 		}
 		sub := m.sub[i]
@@ -54,7 +66,7 @@ func (w *walker) walk(msg []byte, k kind, depth int) (items int, err error) {
 				w.envelopes++
 			}
 		}
-		n, err := w.walk(f.Data, sub, depth)
+		n, err := w.walk(data, sub, depth)
 		if err != nil {
 			return 0, err
 		}

@@ -1,0 +1,122 @@
+package otlp_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+// stricter are the ways in which the doors are stricter than pdata on purpose; the package comment lists them.
+var stricter = []string{wire.ErrTag.Error(), wire.ErrVarint.Error(), wire.ErrNesting.Error(), "values nested over 64"}
+
+// stricterJSON are those for JSON.
+var stricterJSON = []string{"json: not well formed", "json: nested over 64", "json: a field without a name", "json: a field given twice", " objects in "}
+
+func fuzzProto(f *testing.F, name string) {
+	ref := references[name]
+	r := rand.New(rand.NewPCG(3, 4))
+	for n := range 4 {
+		proto, _ := ref.random(r, n*3)
+		f.Add(proto)
+		f.Add(ref.example(n))
+		f.Add(proto[:len(proto)*2/3])
+	}
+	value := wire.AppendString(nil, 1, "x")
+	for range 70 {
+		value = sub(5, sub(1, value))
+	}
+	f.Add(sub(1, sub(1, sub(1, sub(2, value)))))
+	f.Add(slices.Concat(ref.example(1), unknown(1)))
+	f.Add(sub(1, sub(1, attr(1, "environment", "dev")), sub(1, attr(1, "environment", "dev")), sub(1000, sub(2))))
+	f.Add([]byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Add([]byte{0x0b, 0x12, 0x00, 0x0c})
+	f.Add(wire.AppendVarint(nil, 1, 1))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		b, err := ref.http.Decode(raw, ingest.Content{})
+		want, items, pdataErr := ref.view(raw, nil)
+		if err != nil {
+			if pdataErr == nil && !slices.ContainsFunc(stricter, func(s string) bool { return strings.HasSuffix(err.Error(), s) }) {
+				t.Fatalf("pdata takes what is refused here: %v", err)
+			}
+			return
+		}
+		if out := encode(t, ref.http, b, nil, raw, ingest.Content{}); !bytes.Equal(out, raw) {
+			t.Fatal("without stamps another push leaves")
+		}
+		out := encode(t, ref.http, b, stamps, raw, ingest.Content{})
+		again, err := ref.http.Decode(out, ingest.Content{})
+		if err != nil || again.Items() != b.Items() {
+			t.Fatalf("stamped it is another push: %v", err)
+		}
+		if pdataErr != nil {
+			return // a scalar that upstream will not like
+		}
+		if b.Items() != items {
+			t.Fatalf("%d items, pdata has %d", b.Items(), items)
+		}
+		if want, _, _ = ref.view(raw, stamps); !bytes.Equal(viewOf(t, ref, out), want) {
+			t.Fatal("pdata sees another push than one that it stamped itself")
+		}
+	})
+}
+
+func FuzzTraces(f *testing.F)  { fuzzProto(f, "traces") }
+func FuzzMetrics(f *testing.F) { fuzzProto(f, "metrics") }
+func FuzzLogs(f *testing.F)    { fuzzProto(f, "logs") }
+
+func FuzzJSON(f *testing.F) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for name, ref := range references {
+		for range 4 {
+			_, json := ref.random(r, 3)
+			f.Add(name, string(json))
+			f.Add(name, string(json[:len(json)/2]))
+		}
+	}
+	for _, s := range []string{
+		`{}`, `null`, `[]`, `1`, `{} x`, `{"":1,"resourceSpans":[{}]}`, `{"resourceSpans":[{"":[{}]}]}`, `{"resourceSpans":null}`, `{"resourceSpans":{}}`,
+		`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"\"","spanId":"00"}]}]}]}`, `{"a":[[[[[[[[]]]]]]]]}`,
+		`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":1e3,"severityNumber":"x"}]}]}]}`,
+		`{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"sum":{"dataPoints":[{"asInt":"1"}]},"gauge":{"dataPoints":[]}}]}]}]}`,
+	} {
+		for name := range references {
+			f.Add(name, s)
+		}
+	}
+	f.Fuzz(func(t *testing.T, name, body string) {
+		ref, ok := references[name]
+		if !ok {
+			return
+		}
+		raw := []byte(body)
+		c := ingest.Content{JSON: true}
+		b, err := ref.http.Decode(raw, c)
+		if err != nil {
+			deliberate := func(s string) bool { return strings.Contains(err.Error(), s) }
+			if slices.ContainsFunc(stricterJSON, deliberate) || slices.ContainsFunc(stricter, deliberate) {
+				return
+			}
+			if _, _, pdataErr := ref.viewJSON(raw); pdataErr == nil {
+				t.Fatalf("pdata takes what is refused here: %v", err)
+			}
+			return
+		}
+		source, _, err := ref.viewJSON(raw)
+		if err != nil {
+			t.Fatalf("pdata refuses what is taken here: %v", err)
+		}
+		want, items, err := ref.view(source, nil)
+		if err != nil || b.Items() != items {
+			t.Fatalf("%d items, pdata has %d (%v)", b.Items(), items, err)
+		}
+		if got := encode(t, ref.http, b, nil, raw, c); !bytes.Equal(viewOf(t, ref, got), want) {
+			t.Fatal("pdata sees another push")
+		}
+		encode(t, ref.http, b, stamps, raw, c)
+	})
+}
