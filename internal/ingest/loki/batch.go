@@ -1,0 +1,181 @@
+package loki
+
+import (
+	"fmt"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+// batch is one push as a PushRequest message, with the sums that were taken while it was read.
+type batch struct {
+	// raw is the message: as it was sent, or as it was written from JSON.
+	raw  []byte
+	json bool
+
+	streams int
+	lines   int
+	// slack is the most that all label strings together can grow when they are written anew.
+	slack int
+	// regular: every stream begins with its labels, has them once, and has no hash. Then all but the labels is one run of bytes.
+	regular bool
+}
+
+func (b *batch) addStream(labels []byte, regular bool) {
+	b.streams++
+	b.slack += growth(labels)
+	b.regular = b.regular && regular
+}
+
+// Items is the number of lines.
+func (b *batch) Items() int { return b.lines }
+
+// Bound is the push plus what canonical labels and stamps can add to each stream.
+func (b *batch) Bound(e ingest.Edit) int {
+	if len(e.Stamps) == 0 {
+		if b.json {
+			return len(b.raw) + 1 // JSON never leaves as it was received, also when nothing is in it
+		}
+		return 0
+	}
+	// Each stream may get a labels field, and two lengths of up to five bytes each may grow.
+	const envelope = 12
+	perStream := envelope
+	for _, s := range e.Stamps {
+		perStream += len(", =") + quotedLen(s.Name) + quotedLen(s.Value)
+	}
+	return len(b.raw) + b.slack + b.streams*perStream
+}
+
+// Encode writes the push with e.Stamps on every stream.
+func (b *batch) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
+	res := ingest.Result{Form: e.Form, Sent: ingest.Count{Items: b.lines}}
+	switch {
+	case len(e.Stamps) > 0:
+		s := stamper{out: dst, stamps: e.Stamps}
+		if err := s.push(b); err != nil {
+			return ingest.Result{}, ingest.Malformed("Loki push", err)
+		}
+		res.Body = s.out
+		if s.refused.Items > 0 {
+			res.Sent.Items -= s.refused.Items
+			res.Refused = []ingest.Refusal{s.refused}
+		}
+	case b.json:
+		res.Body = append(dst, b.raw...)
+	default:
+		res.Unchanged = true
+	}
+	return res, nil
+}
+
+// stamper writes one push with other labels. Its buffers serve one stream after the other.
+type stamper struct {
+	out     []byte
+	stamps  []labels.Label
+	set     labelSet
+	text    []byte
+	refused ingest.Refusal
+}
+
+func (s *stamper) push(b *batch) error {
+	var f wire.Field
+	n := 0
+	for rest := b.raw; len(rest) > 0; {
+		var err error
+		if rest, err = wire.Next(rest, &f); err != nil {
+			return err
+		}
+		if f.Num != pushStreams {
+			s.out = append(s.out, f.Raw...)
+			continue
+		}
+		n++
+		if b.regular {
+			err = s.regular(f.Data, n)
+		} else {
+			err = s.irregular(f.Data, n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// regular writes a stream whose labels come first and once: all that follows them is copied in one go.
+func (s *stamper) regular(msg []byte, n int) error {
+	var f wire.Field
+	rest, err := wire.Next(msg, &f)
+	if err != nil {
+		return err
+	}
+	if !s.open(f.Data, msg, len(rest), n) {
+		return nil
+	}
+	s.out = append(s.out, rest...)
+	return nil
+}
+
+// irregular writes any stream. Of labels that come twice the last counts. The hash is left out: it was taken over
+// other labels, and Loki takes its own.
+func (s *stamper) irregular(msg []byte, n int) error {
+	var f wire.Field
+	var text []byte
+	kept := 0
+	for rest := msg; len(rest) > 0; {
+		var err error
+		if rest, err = wire.Next(rest, &f); err != nil {
+			return err
+		}
+		switch f.Num {
+		case streamLabels:
+			text = f.Data
+		case streamHash:
+		default:
+			kept += len(f.Raw)
+		}
+	}
+	if !s.open(text, msg, kept, n) {
+		return nil
+	}
+	for rest := msg; len(rest) > 0; {
+		rest, _ = wire.Next(rest, &f) // it was well formed a moment ago
+		if f.Num != streamLabels && f.Num != streamHash {
+			s.out = append(s.out, f.Raw...)
+		}
+	}
+	return nil
+}
+
+// open writes the head of a stream and its stamped labels; kept bytes of other fields are to follow. It reports false
+// for labels that do not parse: Loki would answer 400 for the whole push, so that stream is refused alone.
+func (s *stamper) open(text, msg []byte, kept, n int) bool {
+	if err := s.set.parse(text); err != nil {
+		if s.refused.Reason == "" {
+			// No excerpt: what stands there may be a label value, which the operator may not want in answers.
+			s.refused.Reason = "invalid_item"
+			s.refused.Text = fmt.Sprintf("stream %d: labels: %v at byte %d", n, err.what, err.at)
+		}
+		s.refused.Items += countEntries(msg)
+		return false
+	}
+	s.text = s.set.append(s.text[:0], s.stamps)
+	s.out = wire.AppendTag(s.out, pushStreams, wire.Bytes)
+	s.out = appendLen(s.out, wire.BytesLen(streamLabels, len(s.text))+kept)
+	s.out = wire.AppendBytes(s.out, streamLabels, s.text)
+	return true
+}
+
+func countEntries(msg []byte) int {
+	var f wire.Field
+	n := 0
+	for len(msg) > 0 {
+		msg, _ = wire.Next(msg, &f) // the walk found it well formed
+		if f.Num == streamEntries {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,141 @@
+// Package loki is the Loki push door: POST /loki/api/v1/push, protobuf with snappy as promtail and Alloy send it, or
+// JSON as curl and most libraries do. A protobuf push is walked, never built, and leaves as it came unless labels are
+// stamped on it; a JSON push is written as protobuf of the same message while it is read. It never judges what Loki
+// judges (age, length, number of labels), never merges streams and never looks inside a line.
+// internal/gateway lists Push and drives it.
+//
+// Facts about the wire are Loki 3.7's: pkg/loghttp/push, pkg/loghttp/query.go, pkg/push/push.proto.
+package loki
+
+import (
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+)
+
+// Push is the door.
+var Push = &ingest.Protocol{
+	Name:   "loki",
+	Signal: ingest.Logs,
+	Routes: []string{"/loki/api/v1/push"},
+	Exits:  []string{"loki"},
+	Forms:  []*ingest.Form{form},
+	Open:   open,
+	Decode: decode,
+	Accept: accept,
+	Refuse: refuse,
+}
+
+var form = &ingest.Form{
+	Name:        "loki",
+	ContentType: "application/x-protobuf",
+	Codec:       ingest.Snappy,
+	Read: func(status int, _ http.Header, _ []byte) (ingest.Answer, error) {
+		// Besides 204 this may be 260, "blocked by policy", which Loki means its senders to take as success.
+		return ingest.Answer{Status: status}, nil
+	},
+}
+
+// jsonWeight is measured: the protobuf of a push is at most as long as its JSON, and is built in one buffer of that
+// size. TestJSONWeight holds it to that; outLimit bounds the pushes that are made to break it.
+const jsonWeight = 1
+
+// open reads Content-Type and Content-Encoding. In protobuf pushes snappy is part of the format, whatever the header
+// says: gzip and deflate are around it.
+func open(h http.Header) (ingest.Content, error) {
+	json, err := isJSON(h)
+	if err != nil {
+		return ingest.Content{}, err
+	}
+	c := ingest.Content{JSON: json}
+	if json {
+		c.Weight = jsonWeight
+	}
+	encodings := h.Values("Content-Encoding")
+	if len(encodings) > 1 {
+		return ingest.Content{}, fault.New(fault.Unsupported, "%d Content-Encoding headers, 1 is taken", len(encodings))
+	}
+	switch e := strings.ToLower(strings.TrimSpace(h.Get("Content-Encoding"))); e {
+	case "", "snappy":
+		// Loki reads JSON under "snappy" as plain, and so do we.
+	case "gzip":
+		c.Codecs = append(c.Codecs, ingest.Gzip)
+	case "deflate":
+		c.Codecs = append(c.Codecs, ingest.Deflate)
+	default:
+		return ingest.Content{}, fault.New(fault.Unsupported, "Content-Encoding %.40q, only snappy, gzip and deflate are taken", e)
+	}
+	if !json {
+		c.Codecs = append(c.Codecs, ingest.Snappy)
+	}
+	return c, nil
+}
+
+// isJSON tells JSON from protobuf. Loki takes every type but application/json for protobuf; a typo in a header is
+// better answered than decoded.
+func isJSON(h http.Header) (bool, error) {
+	header := h.Get("Content-Type")
+	if header == "" {
+		return false, nil
+	}
+	switch t, _, err := mime.ParseMediaType(header); {
+	case err != nil:
+		return false, fault.New(fault.Unsupported, "malformed Content-Type %.60q", header)
+	case t == "application/json":
+		return true, nil
+	case t == "application/x-protobuf" || t == "application/protobuf":
+		return false, nil
+	}
+	return false, fault.New(fault.Unsupported, "Content-Type %.60q, only application/x-protobuf and application/json are taken", header)
+}
+
+func decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
+	if c.JSON {
+		b, err := fromJSON(raw)
+		if err != nil {
+			return nil, ingest.Malformed("Loki JSON push", err)
+		}
+		return b, nil
+	}
+	b, err := walk(raw)
+	if err != nil {
+		return nil, ingest.Malformed("Loki push", err)
+	}
+	return b, nil
+}
+
+// accept answers as Loki does: lines that were refused are a 400 though the rest is stored.
+func accept(_ ingest.Content, a ingest.Answer) ingest.Reply {
+	refused := 0
+	var text strings.Builder
+	for _, r := range a.Refused {
+		refused += r.Items
+		fmt.Fprintf(&text, "; %d %s: %s", r.Items, r.Reason, r.Text)
+	}
+	switch {
+	case refused > 0:
+		return plain(http.StatusBadRequest, fmt.Sprintf("%d lines refused, the rest was taken%s", refused, text.String()))
+	case a.Status == 0:
+		return ingest.Reply{Status: http.StatusNoContent}
+	}
+	return ingest.Reply{Status: a.Status}
+}
+
+func refuse(_ http.Header, e *fault.Error) ingest.Reply {
+	return plain(e.HTTPStatus(), e.Public)
+}
+
+// plain is a text answer. Its text is one line whatever was put into it.
+func plain(status int, text string) ingest.Reply {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, text)
+	return ingest.Reply{Status: status, ContentType: "text/plain; charset=utf-8", Body: append([]byte(text), '\n')}
+}

@@ -1,0 +1,267 @@
+package loki
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/grafana/loki/pkg/push"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+var testStamps = labels.Sorted(map[string]string{"env": "prod", "region": "eu\n1"})
+
+// checkProtobuf compares walk and Encode with Loki's own types.
+func checkProtobuf(t *testing.T, raw []byte) {
+	t.Helper()
+	var want push.PushRequest
+	wantErr := want.Unmarshal(raw)
+	b, err := walk(raw)
+	if err != nil {
+		// Stricter than gogo's generated code only where bytes mean nothing: bits beyond 64, groups that do not match.
+		strict := errors.Is(err, wire.ErrVarint) || errors.Is(err, wire.ErrTag) || errors.Is(err, wire.ErrNesting)
+		if wantErr == nil && !strict {
+			t.Fatalf("refused: %v, the reference takes it", err)
+		}
+		return
+	}
+	if wantErr != nil {
+		t.Fatalf("taken, reference: %v", wantErr)
+	}
+	lines := 0
+	for _, s := range want.Streams {
+		lines += len(s.Entries)
+	}
+	if b.Items() != lines || b.streams != len(want.Streams) {
+		t.Fatalf("%d lines in %d streams, want %d in %d", b.Items(), b.streams, lines, len(want.Streams))
+	}
+	before := slices.Clone(raw)
+	plain := ingest.Edit{Form: form}
+	if res, err := b.Encode(nil, plain); err != nil || !res.Unchanged || b.Bound(plain) != 0 || res.Sent.Items != lines {
+		t.Fatalf("no stamps: %+v, %v, bound %d", res, err, b.Bound(plain))
+	}
+	checkStamped(t, b, want)
+	if !slices.Equal(raw, before) {
+		t.Fatal("Encode wrote to the push")
+	}
+}
+
+// checkStamped compares the stamped push with want, stamped by the reference.
+func checkStamped(t *testing.T, b *batch, want push.PushRequest) {
+	t.Helper()
+	edit := ingest.Edit{Form: form, Stamps: testStamps}
+	prefix := []byte("already here")
+	res, err := b.Encode(slices.Clone(prefix), edit)
+	if err != nil {
+		t.Fatalf("encode: %v", err)
+	}
+	if n := len(res.Body) - len(prefix); n < 0 || string(res.Body[:len(prefix)]) != string(prefix) || n > b.Bound(edit) {
+		t.Fatalf("%d bytes appended, bound %d", n, b.Bound(edit))
+	}
+	var got push.PushRequest
+	if err := got.Unmarshal(res.Body[len(prefix):]); err != nil {
+		t.Fatalf("what was written does not decode: %v", err)
+	}
+	refused := 0
+	var left []push.Stream
+	for _, s := range want.Streams {
+		ls, err := parser.NewParser(parser.Options{}).ParseMetric(s.Labels)
+		var set labelSet
+		if set.parse([]byte(s.Labels)) != nil { // checkLabels holds parse to the reference
+			refused += len(s.Entries)
+			continue
+		}
+		if err != nil {
+			t.Fatalf("labels %q taken, reference: %v", s.Labels, err)
+		}
+		s.Labels, s.Hash = string(set.append(nil, testStamps)), 0
+		after, err := parser.NewParser(parser.Options{}).ParseMetric(s.Labels)
+		if err != nil || after.Get("env") != "prod" || after.Get("region") != "eu\n1" {
+			t.Fatalf("stamped labels %q: %s, %v", s.Labels, after, err)
+		}
+		for _, name := range []string{"a", "b", "app"} {
+			if after.Get(name) != ls.WithoutEmpty().Get(name) {
+				t.Fatalf("label %s was %q, is %q", name, ls.WithoutEmpty().Get(name), after.Get(name))
+			}
+		}
+		left = append(left, s)
+	}
+	if diff := cmp.Diff(push.PushRequest{Streams: left, Format: want.Format}, got); diff != "" {
+		t.Fatalf("stamped (-want +got):\n%s", diff)
+	}
+	counted := 0
+	for _, r := range res.Refused {
+		counted += r.Items
+		if r.Reason != "invalid_item" || r.Text == "" {
+			t.Fatalf("refusal %+v", r)
+		}
+	}
+	if counted != refused || res.Sent.Items != b.lines-refused || res.Form != form {
+		t.Fatalf("refused %d, want %d; sent %d of %d", counted, refused, res.Sent.Items, b.lines)
+	}
+}
+
+// randomPush is a push of up to 4 streams with all that Loki knows of.
+func randomPush(r *rand.Rand) push.PushRequest {
+	text := func(n int) string {
+		b := make([]byte, r.IntN(n))
+		for i := range b {
+			b[i] = byte(r.IntN(256))
+		}
+		return string(b)
+	}
+	pairs := func() (ls push.LabelsAdapter) {
+		for range r.IntN(3) {
+			ls = append(ls, push.LabelAdapter{Name: text(10), Value: text(200)})
+		}
+		return ls
+	}
+	var p push.PushRequest
+	if r.IntN(4) == 0 {
+		p.Format = "loki"
+	}
+	for range r.IntN(5) {
+		s := push.Stream{Labels: labelSeeds[r.IntN(len(labelSeeds))]}
+		if r.IntN(5) == 0 {
+			s.Hash = r.Uint64()
+		}
+		for range r.IntN(6) {
+			e := push.Entry{Timestamp: time.Unix(r.Int64N(4e9)-1e9, r.Int64N(1e9)).UTC(), Line: text(300), StructuredMetadata: pairs()}
+			if r.IntN(20) == 0 {
+				e.Parsed = pairs()
+			}
+			s.Entries = append(s.Entries, e)
+		}
+		p.Streams = append(p.Streams, s)
+	}
+	return p
+}
+
+func marshal(t testing.TB, p push.PushRequest) []byte {
+	t.Helper()
+	raw, err := p.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func TestProtobufRandom(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 20_000 {
+		raw := marshal(t, randomPush(r))
+		checkProtobuf(t, raw)
+		if len(raw) > 0 {
+			switch i := r.IntN(len(raw)); r.IntN(3) {
+			case 0:
+				checkProtobuf(t, raw[:i])
+			case 1:
+				raw[i] ^= 1 << r.IntN(8)
+				checkProtobuf(t, raw)
+			}
+		}
+	}
+}
+
+// msg is field num with the concatenated parts as its content.
+func msg(num int32, parts ...[]byte) []byte {
+	return wire.AppendBytes(nil, num, slices.Concat(parts...))
+}
+
+func varint(num int32, v uint64) []byte { return wire.AppendVarint(nil, num, v) }
+func str(num int32, s string) []byte    { return wire.AppendString(nil, num, s) }
+
+// protobufSeeds are messages that no generated encoder writes.
+func protobufSeeds() [][]byte {
+	at := msg(1, varint(1, 1700000000), varint(2, 5))
+	group := []byte{9<<3 | 3, 8 << 3, 1, 9<<3 | 4}
+	deep := append(slices.Repeat([]byte{9<<3 | 3}, 100), slices.Repeat([]byte{9<<3 | 4}, 100)...)
+	return [][]byte{
+		{},
+		msg(1), // a stream with nothing in it
+		msg(1, str(1, `{a="b"}`), msg(2, at, str(2, "line"))),                                               // the usual
+		msg(1, msg(2, at, str(2, "line")), str(1, `{a="b"}`)),                                               // labels last
+		msg(1, str(1, `{a="b"}`), msg(2, at), str(1, `{b="c"}`)),                                            // labels twice
+		msg(1, varint(3, 7), str(1, `{a="b"}`), msg(2, at, at), varint(3, 8)),                               // hash, timestamp twice
+		msg(1, str(1, `{a="b"}`), msg(2, at, str(2, "x"), str(2, "y")), str(15, "newer")),                   // line twice, unknown field
+		slices.Concat(str(2, "loki"), str(99, "newer"), msg(1, str(1, `{a="b"}`)), varint(98, 1), group),    // unknown around
+		msg(1, str(1, `{a="b"}`), msg(2, at, msg(3, str(1, "n"), str(2, "v")), msg(4, str(1, "p")), group)), // metadata, parsed
+		msg(1, str(1, `{a="b`), msg(2, at)),                                                                 // bad labels
+		slices.Concat(msg(1, str(1, `{a-b="c"}`), msg(2, at)), msg(1, str(1, `{a="b"}`), msg(2, at))),       // bad among good
+		varint(1, 1), varint(2, 1), msg(1, varint(1, 1)), msg(1, varint(2, 1)), msg(1, str(3, "x")), // wrong wire types
+		msg(1, msg(2, varint(1, 1))), msg(1, msg(2, varint(2, 1))), msg(1, msg(2, varint(3, 1))), //
+		msg(1, msg(2, msg(3, varint(1, 1)))), msg(1, msg(2, msg(1, str(1, "x")))), //
+		msg(1, msg(2, msg(1, varint(1, 1<<62)))), msg(1, msg(2, msg(1, varint(2, 1e9)))), // no timestamp
+		msg(1, msg(2, msg(1, varint(1, 1<<62), varint(1, 1)))), msg(1, msg(2, msg(1, varint(2, 1<<32|5)))), // last wins; cut to 32 bits
+		{0x0a, 0x05, 0x0a}, {0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, {0x0a}, {0xff}, // truncated, overlong
+		slices.Repeat([]byte{0x80}, 12), {0x00, 0x00}, {9<<3 | 4}, {9<<3 | 7, 0}, deep, msg(1, deep),
+	}
+}
+
+func TestProtobufSeeds(t *testing.T) {
+	for i, raw := range protobufSeeds() {
+		t.Logf("seed %d: %x", i, raw)
+		checkProtobuf(t, raw)
+	}
+}
+
+func FuzzProtobuf(f *testing.F) {
+	for _, raw := range protobufSeeds() {
+		f.Add(raw)
+	}
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 20 {
+		f.Add(marshal(f, randomPush(r)))
+	}
+	f.Fuzz(checkProtobuf)
+}
+
+func TestUnknownFieldsSurvive(t *testing.T) {
+	at := msg(1, varint(1, 1700000000))
+	newer := str(77, "newer")
+	entry := msg(2, at, newer, str(2, "line"), msg(4, str(1, "p"), str(2, "q")))
+	f := func(stream, want []byte) {
+		t.Helper()
+		raw := slices.Concat(newer, msg(1, stream), varint(78, 9))
+		b, err := walk(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := b.Encode(nil, ingest.Edit{Form: form, Stamps: testStamps[:1]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := slices.Concat(newer, msg(1, want), varint(78, 9)); string(res.Body) != string(want) {
+			t.Errorf("got  %q\nwant %q", res.Body, want)
+		}
+	}
+	stamped := str(1, `{a="b", env="prod"}`)
+	f(slices.Concat(str(1, `{ a = 'b' }`), entry, newer), slices.Concat(stamped, entry, newer))
+	f(slices.Concat(newer, varint(3, 5), str(1, `{c="d"}`), entry, str(1, `{a="b"}`)), slices.Concat(stamped, newer, entry))
+	f(entry, slices.Concat(str(1, `{env="prod"}`), entry))
+}
+
+func TestRefusedStreams(t *testing.T) {
+	entry := msg(2, str(2, "line"))
+	good := msg(1, str(1, `{a="b"}`), entry)
+	raw := slices.Concat(good, msg(1, str(1, `{a="secret}`), entry, entry), good, msg(1, str(1, `{b`), entry, varint(3, 1)))
+	b, err := walk(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := b.Encode(nil, ingest.Edit{Form: form, Stamps: testStamps})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := ingest.Refusal{Reason: "invalid_item", Items: 3, Text: `stream 2: labels: quoted string does not end at byte 3`}
+	if res.Sent.Items != 2 || !slices.Equal(res.Refused, []ingest.Refusal{want}) {
+		t.Errorf("sent %d, refused %+v", res.Sent.Items, res.Refused)
+	}
+}
