@@ -36,6 +36,7 @@ type decoder struct {
 
 	faults []Fault
 	bad    map[string]bool // key paths with a fault, so that validation does not report what follows from it
+	odd    map[string]bool // key paths of sections with a key that is not known: what they lack may be there, misspelled
 	where  map[string]mark // every key path of the file
 	env    map[string]bool // key paths whose value came from ${env:}: never quoted
 	left   int             // values until maxValues
@@ -45,13 +46,18 @@ type decoder struct {
 func newDecoder(file string, lookup func(string) (string, bool)) *decoder {
 	return &decoder{
 		file: file, lookup: lookup, left: maxValues,
-		bad: map[string]bool{}, where: map[string]mark{}, env: map[string]bool{},
+		bad: map[string]bool{}, odd: map[string]bool{}, where: map[string]mark{}, env: map[string]bool{},
 	}
 }
 
-// fault notes what is wrong at n, which is the value of path.
+// fault notes that n, the value of path, cannot be used.
 func (d *decoder) fault(n *yaml.Node, path, format string, args ...any) {
 	d.bad[path] = true
+	d.note(n, path, format, args...)
+}
+
+// note is fault for what leaves the rest of path usable.
+func (d *decoder) note(n *yaml.Node, path, format string, args ...any) {
 	d.add(Fault{File: d.file, Line: n.Line, Column: n.Column, Key: path, Text: fmt.Sprintf(format, args...)})
 }
 
@@ -161,10 +167,12 @@ func (d *decoder) structure(n *yaml.Node, out reflect.Value, path string) {
 	for _, p := range d.pairs(n, path, 0) {
 		f, ok := fields[p.name]
 		if !ok {
+			d.odd[path] = true
 			d.fault(p.key, join(path, p.name), "unknown key%s", suggest(p.name, fields))
 			continue
 		}
 		if f.ref {
+			d.odd[path] = true
 			d.fault(p.key, join(path, p.name), "there is no secret manager to refer to; name a file with %s_file", strings.TrimSuffix(p.name, "_ref"))
 			continue
 		}
@@ -227,8 +235,10 @@ func (d *decoder) mapping(n *yaml.Node, out reflect.Value, path string) {
 		d.fault(n, path, "wants a section of keys, not %s", kindOf(n))
 		return
 	}
-	out.Set(reflect.MakeMap(out.Type()))
 	for _, p := range d.pairs(n, path, 0) {
+		if out.IsNil() {
+			out.Set(reflect.MakeMap(out.Type()))
+		}
 		v := reflect.New(out.Type().Elem()).Elem()
 		d.value(p.value, v, join(path, p.name))
 		out.SetMapIndex(reflect.ValueOf(p.name), v)
@@ -304,7 +314,7 @@ type pair struct {
 // pairs returns the keys of mapping n in the order of the file, then those that << adds.
 func (d *decoder) pairs(n *yaml.Node, path string, depth int) []pair {
 	if depth > maxMerges {
-		d.fault(n, path, "<< nested over %d deep", maxMerges)
+		d.note(n, path, "<< nested over %d deep", maxMerges)
 		return nil
 	}
 	own, seen := []pair{}, map[string]int{}
@@ -315,14 +325,15 @@ func (d *decoder) pairs(n *yaml.Node, path string, depth int) []pair {
 		case key == nil:
 			return nil
 		case key.Kind != yaml.ScalarNode || isNull(key):
-			d.fault(key, path, "a key must be a word, not %s", kindOf(key))
+			d.odd[path] = true
+			d.note(key, path, "a key must be a word, not %s", kindOf(key))
 			continue
 		case key.ShortTag() == "!!merge":
 			merged = append(merged, value)
 			continue
 		}
 		if line, doubled := seen[key.Value]; doubled {
-			d.fault(key, join(path, key.Value), "doubled key; it stands on line %d already", line)
+			d.note(key, join(path, key.Value), "doubled key; it stands on line %d already", line)
 			continue
 		}
 		seen[key.Value] = key.Line
@@ -357,14 +368,14 @@ func (d *decoder) merge(n *yaml.Node, path string, depth int) []pair {
 				return nil
 			}
 			if item.Kind != yaml.MappingNode {
-				d.fault(item, path, "<< wants sections of keys, not %s", kindOf(item))
+				d.note(item, path, "<< wants sections of keys, not %s", kindOf(item))
 				continue
 			}
 			all = append(all, d.pairs(item, path, depth+1)...)
 		}
 		return all
 	}
-	d.fault(n, path, "<< wants a section of keys, not %s", kindOf(n))
+	d.note(n, path, "<< wants a section of keys, not %s", kindOf(n))
 	return nil
 }
 

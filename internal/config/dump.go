@@ -132,7 +132,7 @@ func (d dumper) fields(n *yaml.Node, v reflect.Value) {
 		case opts == "inline":
 			d.fields(n, value)
 			continue
-		case name == "" || name == "-" || strings.Contains(opts, "omitempty") && value.IsZero():
+		case name == "" || name == "-" || strings.Contains(opts, "omitempty") && empty(value):
 			continue
 		}
 		child := d.node(value)
@@ -145,6 +145,14 @@ func (d dumper) fields(n *yaml.Node, v reflect.Value) {
 		}
 		n.Content = append(n.Content, scalar("!!str", name), child)
 	}
+}
+
+// empty says whether an optional key has nothing to say.
+func empty(v reflect.Value) bool {
+	if v.Kind() == reflect.Map || v.Kind() == reflect.Slice {
+		return v.Len() == 0
+	}
+	return v.IsZero()
 }
 
 func (d dumper) entries(n *yaml.Node, m reflect.Value) {

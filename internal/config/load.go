@@ -59,8 +59,11 @@ func parse(path string, content []byte, lookup func(string) (string, bool)) (*Co
 	return c, nil
 }
 
-// yamlLine finds the line in an error of the YAML parser, which has no other way to tell it.
-var yamlLine = regexp.MustCompile(`^line (\d+): `)
+// What errors of the YAML parser say only in their text.
+var (
+	yamlLine      = regexp.MustCompile(`^line (\d+): `)
+	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
+)
 
 // document returns the root of the only YAML document of content, or nil after a fault.
 func (d *decoder) document(content []byte) *yaml.Node {
@@ -86,8 +89,11 @@ func (d *decoder) document(content []byte) *yaml.Node {
 		f.Line, _ = strconv.Atoi(m[1]) // digits by the pattern; a number past int would leave 0, "not known"
 		text = text[len(m[0]):]
 	}
-	if strings.HasPrefix(text, "unknown anchor") {
+	if m := unknownAnchor.FindStringSubmatch(text); m != nil {
 		// The parser quotes the name, which is a secret where a password that starts with * stands without quotes.
+		if i := bytes.Index(content, []byte("*"+m[1])); i >= 0 {
+			f.Line = 1 + bytes.Count(content[:i], []byte("\n"))
+		}
 		text = "a value that starts with * is an alias of an anchor, and this one is not defined; quote the value if it is none"
 	}
 	f.Text = "not valid YAML: " + text

@@ -44,19 +44,23 @@ func parent(path string) string { return path[:max(0, strings.LastIndexAny(path,
 
 // refuse notes a fault of path, unless the decoder has found one there or above.
 func (v *validator) refuse(path, format string, args ...any) {
-	for p := path; p != ""; p = parent(p) {
+	for p := path; ; p = parent(p) {
 		if v.bad[p] {
 			return
+		}
+		if p == "" {
+			break
 		}
 	}
 	v.add(v.at(path, format, args...))
 }
 
-// lacks is refuse for something missing in path. A fault below path may be the very key, misspelled, so that none is noted.
-func (v *validator) lacks(path, format string, args ...any) {
-	if !v.under(v.bad, path) {
-		v.refuse(path, format, args...)
+// lacks notes that section path has none of keys, unless one is there and refused, or may be there under a wrong name.
+func (v *validator) lacks(path string, keys []string, format string, args ...any) {
+	if v.odd[path] || slices.ContainsFunc(keys, func(k string) bool { return v.bad[join(path, k)] }) {
+		return
 	}
+	v.refuse(path, format, args...)
 }
 
 func (v *validator) warn(path, format string, args ...any) {
@@ -88,7 +92,7 @@ func (v *validator) named(path, s string) {
 func (v *validator) config() {
 	v.owners = map[string]string{}
 	if len(v.c.Environments) == 0 {
-		v.lacks("environments", "names no environment, so that nothing could be forwarded; add environments.<name> with clients and upstreams")
+		v.lacks("", []string{"environments"}, "environments is missing or empty, so that nothing could be forwarded; add environments.<name> with clients and upstreams")
 	}
 	v.server()
 	anonymous := ""
@@ -155,6 +159,10 @@ func (v *validator) listeners() {
 }
 
 func (v *validator) listen(path, addr string, taken []address) []address {
+	if addr == "" {
+		v.lacks(path, []string{"address"}, "needs an address such as \":8080\" or \"127.0.0.1:8080\"")
+		return taken
+	}
 	shown := v.show(path, addr)
 	host, port, err := net.SplitHostPort(addr)
 	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || strings.ContainsAny(host, " /@") {
@@ -199,7 +207,7 @@ func (v *validator) pinned(path string, l Listener) {
 		return
 	}
 	if l.Environment == "" || l.Client == "" {
-		v.lacks(path, "environment and client go together; name both or neither")
+		v.lacks(path, []string{"environment", "client"}, "environment and client go together; name both or neither")
 		return
 	}
 	e := v.c.Environments[l.Environment]
@@ -227,10 +235,8 @@ func (v *validator) serverTLS() {
 	v.resolve(&t.KeyFile)
 	v.resolve(&t.ClientCAFile)
 	if (t.CertFile == "") != (t.KeyFile == "") {
-		v.lacks(path, "cert_file and key_file go together; name both or neither")
-		return
-	}
-	if t.CertFile != "" {
+		v.lacks(path, []string{"cert_file", "key_file"}, "cert_file and key_file go together; name both or neither")
+	} else if t.CertFile != "" {
 		cert, ok1 := v.read(path+".cert_file", t.CertFile, maxSecretBytes)
 		key, ok2 := v.read(path+".key_file", t.KeyFile, maxSecretBytes)
 		if ok1 && ok2 {

@@ -52,7 +52,8 @@ func (v *validator) client(path, who string, c *Client) {
 		v.refuse(path+".disabled", "wants 403 or 503, the answer that the client gets")
 	}
 	var found []string
-	for _, k := range []string{"bearer_token_file", "basic_auth", "client_cert"} {
+	credentials := []string{"bearer_token_file", "basic_auth", "client_cert"}
+	for _, k := range credentials {
 		if v.has(path + "." + k) {
 			found = append(found, k)
 		}
@@ -60,7 +61,7 @@ func (v *validator) client(path, who string, c *Client) {
 	const all = "bearer_token_file, basic_auth and client_cert"
 	switch {
 	case len(found) == 0:
-		v.lacks(path, "no credential; give it one of %s", all)
+		v.lacks(path, credentials, "no credential; give it one of %s", all)
 	case len(found) > 1:
 		v.refuse(path, "has %s; a client has exactly one of %s", strings.Join(found, " and "), all)
 	}
@@ -82,12 +83,12 @@ func (v *validator) clientBasicAuth(path, who string, a *ClientBasicAuth) {
 	v.resolve(&a.PasswordFile)
 	switch {
 	case a.Username == "":
-		v.lacks(path, "needs a username")
+		v.lacks(path, []string{"username"}, "needs a username")
 	case strings.ContainsRune(a.Username, ':') || strings.ContainsFunc(a.Username, unicode.IsControl) || !utf8.ValidString(a.Username):
 		v.refuse(path+".username", "a user name cannot have a colon or control characters in HTTP basic authentication")
 	}
 	if a.PasswordFile == "" {
-		v.lacks(path, "needs a password_file, with one password a line")
+		v.lacks(path, []string{"password_file"}, "needs a password_file, with one password a line")
 		return
 	}
 	for _, password := range v.clientSecrets(path+".password_file", a.PasswordFile, passwordRune) {

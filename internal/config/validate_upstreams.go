@@ -32,7 +32,7 @@ func (v *validator) upstream(at, name string, u *Upstream) {
 		if v.has(at + ".transport") {
 			v.refuse(at+".transport", "not yet: this version has no gRPC exits; write transport: http and the exit's HTTP url")
 		} else {
-			v.lacks(at, "not yet: this version has no gRPC exits, which are the default of %s; write transport: http and the exit's HTTP url", name)
+			v.lacks(at, []string{"transport"}, "not yet: this version has no gRPC exits, which are the default of %s; write transport: http and the exit's HTTP url", name)
 		}
 	}
 	if v.has(at+".timeout") && time.Duration(u.Timeout) >= time.Duration(v.c.Server.RequestTimeout) {
@@ -45,7 +45,7 @@ func (v *validator) upstream(at, name string, u *Upstream) {
 
 func (v *validator) upstreamURL(at, name string, u *Upstream) {
 	if u.URL == "" {
-		v.lacks(parent(at), "needs a url")
+		v.lacks(parent(at), []string{"url"}, "needs a url")
 		return
 	}
 	parsed, err := url.Parse(u.URL)
@@ -116,7 +116,7 @@ func (v *validator) headers(at string, u *Upstream) {
 			values = append(values, string(s))
 		}
 		if len(values)+len(h.Files) == 0 {
-			v.lacks(p, "needs values, secrets or files")
+			v.lacks(p, []string{"values", "secrets", "files"}, "needs values, secrets or files")
 		}
 		check(p, n, values...)
 		for i := range h.Files {
@@ -143,10 +143,10 @@ func (v *validator) httpClient(at string, u *Upstream) {
 	h.SetDirectory(v.dir)
 	if a := h.BasicAuth; a != nil {
 		if a.Username == "" && a.UsernameFile == "" {
-			v.lacks(at+".basic_auth", "needs a username")
+			v.lacks(at+".basic_auth", []string{"username", "username_file"}, "needs a username")
 		}
 		if a.Password == "" && a.PasswordFile == "" {
-			v.lacks(at+".basic_auth", "needs a password_file")
+			v.lacks(at+".basic_auth", []string{"password", "password_file"}, "needs a password_file")
 		}
 		v.upstreamSecret(at+".basic_auth.username_file", a.UsernameFile)
 		v.upstreamSecret(at+".basic_auth.password_file", a.PasswordFile)
@@ -154,7 +154,7 @@ func (v *validator) httpClient(at string, u *Upstream) {
 	}
 	if a := h.Authorization; a != nil {
 		if a.Credentials == "" && a.CredentialsFile == "" {
-			v.lacks(at+".authorization", "needs a credentials_file")
+			v.lacks(at+".authorization", []string{"credentials", "credentials_file"}, "needs a credentials_file")
 		}
 		v.upstreamSecret(at+".authorization.credentials_file", a.CredentialsFile)
 		v.short(at+".authorization.credentials", string(a.Credentials))
