@@ -11,9 +11,11 @@
 //   - Field 1000 of ResourceSpans and its kin (what scope_spans was called before 0.15) counts where there is no field 2.
 //   - A field that ought to be a message and is not is malformed, not unknown.
 //
-// It is stricter than pdata where pdata is looser than protobuf: field numbers over 2^29-1, varints over 64 bits and
-// groups whose ends do not match are malformed; so are values nested over 64. It is looser where nothing depends on it:
-// scalars, strings and ids are not looked at, and upstream judges them.
+// It is stricter than pdata where pdata would read something else than protobuf says, since what only upstream sees
+// would be neither counted nor stamped: field numbers over 2^29-1 (pdata cuts them to 32 bits), varints over 64 bits,
+// and groups, unknown ones too (pdata takes what is in them for fields of the message around them). Values nested over
+// 64 are malformed as well. It is looser where nothing depends on it: scalars, strings and ids are not looked at, and
+// upstream judges them.
 //
 // Source: https://opentelemetry.io/docs/specs/otlp/
 package otlp

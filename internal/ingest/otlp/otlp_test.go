@@ -354,5 +354,9 @@ func TestMalformed(t *testing.T) {
 		f(false, p, []byte{0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f})
 		f(false, p, append(ref.example(3), 0x0a))
 		f(true, p, unknown(1))
+		// pdata would find a second push inside this group, which would be neither counted nor stamped.
+		group := slices.Concat([]byte{0x7b, 0x08, 0x01}, sub(1, sub(2, sub(2))), []byte{0x7c})
+		f(false, p, group)
+		f(false, p, sub(1, sub(1, sub(1, group))))
 	}
 }

@@ -11,6 +11,7 @@ const maxNesting = 64
 
 var (
 	errNesting = errors.New("values nested over 64")
+	errGroup   = errors.New("protobuf: a group, which OTLP has none of")
 	errNotSub  = errors.New("protobuf: field of a message type holds something else")
 )
 
@@ -45,6 +46,9 @@ func (w *walker) walk(msg []byte, k kind, depth int) (items int, err error) {
 			end := 2 + int(msg[1])
 			num, data, msg = int32(msg[0]>>3), msg[2:end], msg[end:]
 		} else {
+			if wire.Type(msg[0]&7) == wire.StartGroup {
+				return 0, errGroup
+			}
 			f := &w.field
 			if msg, err = wire.Next(msg, f); err != nil {
 				return 0, err
