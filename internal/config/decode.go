@@ -65,9 +65,10 @@ func (d *decoder) note(n *yaml.Node, path, format string, args ...any) {
 func (d *decoder) add(f Fault) {
 	if len(d.faults) < maxFaults {
 		d.faults = append(d.faults, f)
-		return
+	} else if !d.spent {
+		d.spent = true
+		d.faults = append(d.faults, Fault{File: d.file, Text: fmt.Sprintf("over %d faults, of which the first follow", maxFaults)})
 	}
-	d.spent = true
 }
 
 // enter returns the node that n stands for, or nil when the file is too large to go on.
