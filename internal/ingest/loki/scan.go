@@ -178,14 +178,20 @@ func (s *scanner) skipString() error {
 // appendString appends the content of the string at pos.
 func (s *scanner) appendString(dst []byte) ([]byte, error) {
 	for s.pos++; ; {
-		end := run(s.in, s.pos)
-		dst = append(dst, s.in[s.pos:end]...)
-		s.pos = end
+		dst, s.pos = appendRun(dst, s.in, s.pos)
 		switch s.peek() {
 		case '"':
 			s.pos++
 			return dst, nil
 		case '\\':
+			// A log line that is JSON itself has a \" every ten bytes.
+			if s.pos+1 < len(s.in) {
+				if c := escapes[s.in[s.pos+1]]; c != 0 {
+					dst = append(dst, c)
+					s.pos += 2
+					continue
+				}
+			}
 			r, err := s.escape()
 			if err != nil {
 				return dst, err
@@ -196,6 +202,9 @@ func (s *scanner) appendString(dst []byte) ([]byte, error) {
 		}
 	}
 }
+
+// escapes are the escape sequences of one letter.
+var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
 func (s *scanner) badString() error {
 	if s.pos < len(s.in) {
@@ -210,19 +219,7 @@ func (s *scanner) escape() (rune, error) {
 		return 0, s.fail("a string that does not end")
 	}
 	c := s.in[s.pos+1]
-	switch c {
-	case '"', '\\', '/':
-	case 'b':
-		c = '\b'
-	case 'f':
-		c = '\f'
-	case 'n':
-		c = '\n'
-	case 'r':
-		c = '\r'
-	case 't':
-		c = '\t'
-	case 'u':
+	if c == 'u' {
 		r, ok := hex4(s.in, s.pos+2)
 		if !ok {
 			return 0, s.fail(`four hex digits after \u expected`)
@@ -240,11 +237,12 @@ func (s *scanner) escape() (rune, error) {
 			}
 		}
 		return utf8.RuneError, nil
-	default:
+	}
+	if escapes[c] == 0 {
 		return 0, s.fail("an unknown escape sequence")
 	}
 	s.pos += 2
-	return rune(c), nil
+	return rune(escapes[c]), nil
 }
 
 func hex4(in []byte, at int) (rune, bool) {
@@ -284,13 +282,8 @@ func appendUnescaped(dst, text []byte) []byte {
 // run returns the first position from i on that is not plain content of a string: a quote, a backslash or a control
 // character; len(in) if there is none. Eight bytes at a time: most of a push is lines, and most of a line is plain.
 func run(in []byte, i int) int {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(in); i += 8 {
-		w := binary.LittleEndian.Uint64(in[i:])
-		quote, slash := w^ones*'"', w^ones*'\\'
-		// A byte's high bit is set where it was 0 after the xor, or below 0x20. A borrow can set only bits above the
-		// first true one.
-		if m := ((w-ones*0x20)&^w | (quote-ones)&^quote | (slash-ones)&^slash) & highs; m != 0 {
+		if m := special(binary.LittleEndian.Uint64(in[i:])); m != 0 {
 			return i + bits.TrailingZeros64(m)/8
 		}
 	}
@@ -298,4 +291,30 @@ func run(in []byte, i int) int {
 		i++
 	}
 	return i
+}
+
+// appendRun is run, and appends what it passes. It writes whole words, past the end of dst where dst has room, because
+// runs are often too short for a copy of their own.
+func appendRun(dst, in []byte, i int) (out []byte, end int) {
+	for i+8 <= len(in) && len(dst)+8 <= cap(dst) {
+		w := binary.LittleEndian.Uint64(in[i:])
+		n := len(dst)
+		dst = dst[:n+8]
+		binary.LittleEndian.PutUint64(dst[n:], w)
+		if m := special(w); m != 0 {
+			plain := bits.TrailingZeros64(m) / 8
+			return dst[:n+plain], i + plain
+		}
+		i += 8
+	}
+	end = run(in, i)
+	return append(dst, in[i:end]...), end
+}
+
+// special has the high bit of the first byte of w that is a quote, a backslash or a control character; bits above it
+// may be wrong, by a borrow.
+func special(w uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, slash := w^ones*'"', w^ones*'\\'
+	return ((w-ones*0x20)&^w | (quote-ones)&^quote | (slash-ones)&^slash) & highs
 }

@@ -1,0 +1,140 @@
+package loki
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/grafana/loki/pkg/push"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+)
+
+// logPush is lines of 215 bytes of JSON each, spread over streams, as a cluster's agent sends them.
+func logPush(streams, lines int) push.PushRequest {
+	var p push.PushRequest
+	for i := range streams {
+		s := push.Stream{Labels: fmt.Sprintf(`{app="checkout", cluster="eu-1", container="server", namespace="shop", pod="checkout-7d9f5c6b8-%05d", stream="stderr"}`, i)}
+		for j := range lines / streams {
+			line := fmt.Sprintf(`{"ts":"2025-11-14T22:13:%02d.%06dZ","level":"info","msg":"done","method":"GET","path":"/cart/%08d","status":200,"ms":%02d,"trace_id":"%032x"`, j%60, j, i*j, j%90, j)
+			line += strings.Repeat("x", 214-len(line)) + "}"
+			s.Entries = append(s.Entries, push.Entry{Timestamp: time.Unix(1700000000, int64(j)*1e6), Line: line})
+		}
+		p.Streams = append(p.Streams, s)
+	}
+	return p
+}
+
+// asJSON is p as a client would write it.
+func asJSON(tb testing.TB, p push.PushRequest) []byte {
+	tb.Helper()
+	var out strings.Builder
+	out.WriteString(`{"streams":[`)
+	for i, s := range p.Streams {
+		if i > 0 {
+			out.WriteString(",")
+		}
+		fmt.Fprintf(&out, `{"stream":{"app":"checkout","cluster":"eu-1","container":"server","namespace":"shop","pod":"checkout-%05d","stream":"stderr"},"values":[`, i)
+		for j, e := range s.Entries {
+			if j > 0 {
+				out.WriteString(",")
+			}
+			line, err := json.Marshal(e.Line)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			fmt.Fprintf(&out, `["%d",%s]`, e.Timestamp.UnixNano(), line)
+		}
+		out.WriteString("]}")
+	}
+	out.WriteString("]}")
+	return []byte(out.String())
+}
+
+// pass is one push through the door, into a buffer that is large enough already.
+func pass(tb testing.TB, raw, dst []byte, c ingest.Content, e ingest.Edit) {
+	b, err := Push.Decode(raw, c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	bound := b.Bound(e)
+	res, err := b.Encode(dst[:0], e)
+	if err != nil || len(res.Body) > bound {
+		tb.Fatal(err, len(res.Body), bound)
+	}
+}
+
+// TestAllocations: what a push allocates does not depend on how much is in it.
+func TestAllocations(t *testing.T) {
+	f := func(name string, json bool, e ingest.Edit, most float64) {
+		t.Helper()
+		allocs := func(streams, lines int) float64 {
+			p := logPush(streams, lines)
+			raw := marshal(t, p)
+			if json {
+				raw = asJSON(t, p)
+			}
+			dst := make([]byte, 0, 2*len(raw)+1<<20)
+			return testing.AllocsPerRun(10, func() { pass(t, raw, dst, ingest.Content{JSON: json}, e) })
+		}
+		small, large := allocs(2, 10), allocs(200, 4000)
+		if small != large || large > most {
+			t.Errorf("%s: %v allocations for 10 lines, %v for 4000, at most %v wanted", name, small, large, most)
+		}
+	}
+	f("protobuf unchanged", false, ingest.Edit{Form: form}, 1)
+	f("protobuf stamped", false, ingest.Edit{Form: form, Stamps: testStamps}, 16)
+	f("JSON", true, ingest.Edit{Form: form}, 16)
+	f("JSON stamped", true, ingest.Edit{Form: form, Stamps: testStamps}, 32)
+}
+
+// TestJSONWeight: the protobuf of a push fits into a buffer of the size of its JSON.
+func TestJSONWeight(t *testing.T) {
+	raw := asJSON(t, logPush(20, 5000))
+	b, err := fromJSON(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := float64(cap(b.raw)) / float64(len(raw)); w > jsonWeight+0.01 {
+		t.Errorf("decoding holds %.2f bytes for each of the body, jsonWeight = %d", w, jsonWeight)
+	}
+}
+
+func BenchmarkPush(b *testing.B) {
+	const lines = 5000
+	p := logPush(20, lines)
+	f := func(name string, json bool, e ingest.Edit) {
+		b.Run(name, func(b *testing.B) {
+			raw := marshal(b, p)
+			if json {
+				raw = asJSON(b, p)
+			}
+			dst := make([]byte, 0, 2*len(raw))
+			b.SetBytes(int64(len(raw)))
+			b.ReportAllocs()
+			for b.Loop() {
+				pass(b, raw, dst, ingest.Content{JSON: json}, e)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/lines, "ns/line")
+		})
+	}
+	f("protobuf/unchanged", false, ingest.Edit{Form: form})
+	f("protobuf/stamped", false, ingest.Edit{Form: form, Stamps: testStamps})
+	f("json", true, ingest.Edit{Form: form})
+	f("json/stamped", true, ingest.Edit{Form: form, Stamps: testStamps})
+}
+
+func BenchmarkLabels(b *testing.B) {
+	text := []byte(logPush(1, 1).Streams[0].Labels)
+	var s labelSet
+	var out []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.parse(text); err != nil {
+			b.Fatal(err.what)
+		}
+		out = s.append(out[:0], testStamps)
+	}
+}
