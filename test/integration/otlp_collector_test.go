@@ -1,0 +1,294 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand"
+	"net/http"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/config/configcompression"
+	"go.opentelemetry.io/collector/config/configopaque"
+	"go.opentelemetry.io/collector/config/configoptional"
+	"go.opentelemetry.io/collector/config/configretry"
+	"go.opentelemetry.io/collector/exporter"
+	"go.opentelemetry.io/collector/exporter/exporterhelper"
+	"go.opentelemetry.io/collector/exporter/exportertest"
+	"go.opentelemetry.io/collector/exporter/otlpexporter"
+	"go.opentelemetry.io/collector/exporter/otlphttpexporter"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/pdata/testdata"
+)
+
+// collector is the Collector's own exporter. Its calls return when the push was answered, retries included.
+type collector struct {
+	exporter.Traces
+	metrics exporter.Metrics
+	logs    exporter.Logs
+}
+
+func newCollector(t testing.TB, g *gateway, transport string, compression configcompression.Type) collector {
+	t.Helper()
+	retry := configretry.NewDefaultBackOffConfig()
+	retry.InitialInterval, retry.MaxInterval, retry.RandomizationFactor = 50*time.Millisecond, 200*time.Millisecond, 0
+	noQueue := configoptional.None[exporterhelper.QueueBatchConfig]()
+	headers := configopaque.MapList{{Name: "Authorization", Value: "Bearer " + clientToken}}
+	for name, value := range leakHeaders {
+		headers = append(headers, configopaque.Pair{Name: name, Value: configopaque.String(value)})
+	}
+
+	var factory exporter.Factory
+	var cfg component.Config
+	if transport == "grpc" {
+		factory = otlpexporter.NewFactory()
+		c := factory.CreateDefaultConfig().(*otlpexporter.Config)
+		c.ClientConfig.Endpoint, c.ClientConfig.TLS.Insecure = g.grpc, true
+		c.ClientConfig.Compression, c.ClientConfig.Headers = compression, headers
+		c.RetryConfig, c.QueueConfig = retry, noQueue
+		cfg = c
+	} else {
+		factory = otlphttpexporter.NewFactory()
+		c := factory.CreateDefaultConfig().(*otlphttpexporter.Config)
+		c.ClientConfig.Endpoint = "http://" + g.http
+		c.ClientConfig.Compression, c.ClientConfig.Headers = compression, headers
+		c.RetryConfig, c.QueueConfig = retry, noQueue
+		cfg = c
+	}
+	ctx, set, host := context.Background(), exportertest.NewNopSettings(factory.Type()), componenttest.NewNopHost()
+	tr, err := factory.CreateTraces(ctx, set, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	me, err := factory.CreateMetrics(ctx, set, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lo, err := factory.CreateLogs(ctx, set, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []component.Component{tr, me, lo} {
+		if err := c.Start(ctx, host); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Shutdown(ctx) })
+	}
+	return collector{tr, me, lo}
+}
+
+// send pushes n batches of each signal and returns them as the receiver should have them, after stamp.
+func (c collector) send(t testing.TB, n int, stamp otlpStamp) otlpBatches {
+	t.Helper()
+	ctx := background(t)
+	var traces []ptrace.Traces
+	var metrics []pmetric.Metrics
+	var logs []plog.Logs
+	for i := range n {
+		td, md, ld := testdata.GenerateTraces(3+i), testdata.GenerateMetricsAllTypes(), testdata.GenerateLogs(5+i)
+		md.ResourceMetrics().At(0).Resource().Attributes().PutInt("batch", int64(i))
+		if err := c.ConsumeTraces(ctx, td); err != nil {
+			t.Fatalf("traces: %v", err)
+		}
+		if err := c.metrics.ConsumeMetrics(ctx, md); err != nil {
+			t.Fatalf("metrics: %v", err)
+		}
+		if err := c.logs.ConsumeLogs(ctx, ld); err != nil {
+			t.Fatalf("logs: %v", err)
+		}
+		stamp.apply(td, md, ld)
+		traces, metrics, logs = append(traces, td), append(metrics, md), append(logs, ld)
+	}
+	return otlpBatches{
+		"traces":  encodeAll(t, traces, (&ptrace.ProtoMarshaler{}).MarshalTraces),
+		"metrics": encodeAll(t, metrics, (&pmetric.ProtoMarshaler{}).MarshalMetrics),
+		"logs":    encodeAll(t, logs, (&plog.ProtoMarshaler{}).MarshalLogs),
+	}
+}
+
+func TestOTLPCollector(t *testing.T) {
+	g, up, rc := newOTLPGateway(t, "", "")
+	f := func(transport string, compression configcompression.Type) {
+		t.Helper()
+		t.Run(transport+" "+string(compression), func(t *testing.T) {
+			rc.traces.Reset()
+			rc.metrics.Reset()
+			rc.logs.Reset()
+			want := newCollector(t, g, transport, compression).send(t, 3, nil)
+			want.checkEqual(t, rc.batches(t))
+		})
+	}
+	f("http", "none")
+	f("http", "gzip")
+	f("http", "zstd")
+	f("grpc", "none")
+	f("grpc", "gzip")
+	f("grpc", "zstd")
+	if n := len(up.answered()); n != 6*9 {
+		t.Errorf("upstream saw %d pushes, want %d", n, 6*9)
+	}
+	g.checkNoSecrets()
+}
+
+// Stamps are a point attribute for metrics and a resource attribute for the others; they win over what was sent.
+func TestOTLPStamps(t *testing.T) {
+	g, _, rc := newOTLPGateway(t, "", `    metrics: {labels: {environment: prod}}
+    logs: {labels: {environment: prod, resource-attr: stamped}}
+    traces: {labels: {environment: prod}}
+`)
+	f := func(transport string) {
+		t.Helper()
+		t.Run(transport, func(t *testing.T) {
+			rc.traces.Reset()
+			rc.metrics.Reset()
+			rc.logs.Reset()
+			want := newCollector(t, g, transport, "gzip").send(t, 2, otlpStamp{"environment": "prod"})
+			got := rc.batches(t)
+			otlpBatches{"traces": want["traces"], "metrics": want["metrics"]}.checkEqual(t, got)
+			for _, ld := range rc.logs.AllLogs() {
+				attrs := ld.ResourceLogs().At(0).Resource().Attributes()
+				if got := attrs.AsRaw(); len(got) != 2 || got["environment"] != "prod" || got["resource-attr"] != "stamped" {
+					t.Errorf("logs: resource attributes are %v, want both stamps and nothing twice", got)
+				}
+			}
+		})
+	}
+	f("http")
+	f("grpc")
+}
+
+// otlpStamp is what the gateway should have put on a batch.
+type otlpStamp map[string]string
+
+func (s otlpStamp) apply(td ptrace.Traces, md pmetric.Metrics, ld plog.Logs) {
+	for name, value := range s {
+		for _, rs := range td.ResourceSpans().All() {
+			rs.Resource().Attributes().PutStr(name, value)
+		}
+		for _, rl := range ld.ResourceLogs().All() {
+			rl.Resource().Attributes().PutStr(name, value)
+		}
+		for _, rm := range md.ResourceMetrics().All() {
+			for _, sm := range rm.ScopeMetrics().All() {
+				for _, m := range sm.Metrics().All() {
+					eachPoint(m, func(attrs pcommon.Map) { attrs.PutStr(name, value) })
+				}
+			}
+		}
+	}
+}
+
+func eachPoint(m pmetric.Metric, f func(attrs pcommon.Map)) {
+	switch m.Type() {
+	case pmetric.MetricTypeGauge:
+		for _, p := range m.Gauge().DataPoints().All() {
+			f(p.Attributes())
+		}
+	case pmetric.MetricTypeSum:
+		for _, p := range m.Sum().DataPoints().All() {
+			f(p.Attributes())
+		}
+	case pmetric.MetricTypeHistogram:
+		for _, p := range m.Histogram().DataPoints().All() {
+			f(p.Attributes())
+		}
+	case pmetric.MetricTypeExponentialHistogram:
+		for _, p := range m.ExponentialHistogram().DataPoints().All() {
+			f(p.Attributes())
+		}
+	case pmetric.MetricTypeSummary:
+		for _, p := range m.Summary().DataPoints().All() {
+			f(p.Attributes())
+		}
+	}
+}
+
+// 6 MiB is over gRPC's default of 4 MiB and under the gateway's own limits.
+func TestOTLPLargePush(t *testing.T) {
+	g, _, rc := newOTLPGateway(t, "", "")
+	line := make([]byte, 1<<20)
+	for i, rnd := 0, rand.New(rand.NewSource(1)); i < len(line); i++ {
+		line[i] = byte(' ' + rnd.Intn(94))
+	}
+	ld := testdata.GenerateLogs(6)
+	for _, r := range ld.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().All() {
+		r.Body().SetStr(string(line))
+	}
+	f := func(transport string, compression configcompression.Type) {
+		t.Helper()
+		t.Run(transport+" "+string(compression), func(t *testing.T) {
+			rc.logs.Reset()
+			if err := newCollector(t, g, transport, compression).logs.ConsumeLogs(background(t), ld); err != nil {
+				t.Fatal(err)
+			}
+			want := otlpBatches{"logs": encodeAll(t, []plog.Logs{ld}, (&plog.ProtoMarshaler{}).MarshalLogs)}
+			want.checkEqual(t, rc.batches(t))
+		})
+	}
+	f("grpc", "none")
+	f("grpc", "gzip")
+	f("http", "none")
+}
+
+// JSON leaves as protobuf and is answered in JSON.
+func TestOTLPJSON(t *testing.T) {
+	g, up, rc := newOTLPGateway(t, "", "")
+	td, md, ld := testdata.GenerateTraces(7), testdata.GenerateMetricsAllTypes(), testdata.GenerateLogs(9)
+	f := func(path string, body []byte, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, answer := post(t, "http://"+g.http+path, body, map[string]string{
+			"Content-Type": "application/json", "Authorization": "Bearer " + clientToken,
+		})
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/json" || answer != "{}" {
+			t.Errorf("%s: answered %d %q %q, want 200 {} as application/json", path, resp.StatusCode, resp.Header.Get("Content-Type"), answer)
+		}
+	}
+	body, err := (&ptrace.JSONMarshaler{}).MarshalTraces(td)
+	f("/v1/traces", body, err)
+	body, err = (&pmetric.JSONMarshaler{}).MarshalMetrics(md)
+	f("/otlp/v1/metrics", body, err)
+	body, err = (&plog.JSONMarshaler{}).MarshalLogs(ld)
+	f("/v1/logs", body, err)
+
+	otlpBatches{
+		"traces":  encodeAll(t, []ptrace.Traces{td}, (&ptrace.ProtoMarshaler{}).MarshalTraces),
+		"metrics": encodeAll(t, []pmetric.Metrics{md}, (&pmetric.ProtoMarshaler{}).MarshalMetrics),
+		"logs":    encodeAll(t, []plog.Logs{ld}, (&plog.ProtoMarshaler{}).MarshalLogs),
+	}.checkEqual(t, rc.batches(t))
+	if got := up.contentTypes(); len(got) != 1 || got[0] != "application/x-protobuf" {
+		t.Errorf("upstream saw the content types %q", got)
+	}
+}
+
+func post(t testing.TB, url string, body []byte, headers map[string]string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(background(t), http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range leakHeaders {
+		req.Header.Set(name, value)
+	}
+	for name, value := range headers {
+		req.Header.Set(name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(answer)
+}
