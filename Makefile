@@ -1,0 +1,37 @@
+# Everything that is checked, in the order in which it fails fastest. CI runs `make test`.
+SHELL := bash
+GO ?= go
+
+.PHONY: test tools lint unit race integration fuzz build clean
+
+test: tools lint unit race integration ## everything CI checks; installs what it needs
+
+build: ## the binary, with its version
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$$(git describe --tags --always --dirty 2>/dev/null || echo dev)" -o gateway ./cmd/gateway
+
+tools: ## what the tests need besides Go: a real Prometheus and node exporter
+	test/integration/install.sh
+
+lint:
+	@out="$$(gofmt -l cmd internal test *.go)"; test -z "$$out" || { echo "not gofmt-ed: $$out"; exit 1; }
+	$(GO) vet ./...
+	cd test/integration && $(GO) vet ./...
+
+unit: ## also runs every fuzz corpus
+	$(GO) test ./...
+
+race: ## everything again under the race detector
+	$(GO) test -race ./...
+
+integration: ## real clients and servers around the real binary
+	cd test/integration && $(GO) test -count=1 -timeout 15m ./...
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzz target for FUZZTIME each
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+clean:
+	rm -rf gateway .tools

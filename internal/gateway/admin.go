@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	_ "embed" // the status page
+	"encoding/json"
+	"html/template"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/exporter-toolkit/web"
+	"golang.org/x/sync/errgroup"
+)
+
+// startAdmin serves the admin port. Off loopback and without admin_web_config_file only what holds no detail answers.
+func (g *Gateway) startAdmin(group *errgroup.Group, l net.Listener) (*http.Server, error) {
+	cfg := g.state.Load().cfg.Server
+	h := g.adminHandler()
+	if !isLoopback(l.Addr()) && cfg.AdminWebConfigFile == "" {
+		h = onlyHarmless(h)
+	}
+	s := g.server(h)
+	if err := web.Validate(cfg.AdminWebConfigFile); err != nil {
+		return nil, err
+	}
+	group.Go(func() error {
+		if err := web.Serve(l, s, &web.FlagConfig{WebConfigFile: &cfg.AdminWebConfigFile}, g.log); err != http.ErrServerClosed {
+			return err
+		}
+		return nil
+	})
+	return s, nil
+}
+
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// onlyHarmless answers metrics and health; everything else says what would open it.
+func onlyHarmless(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/metrics", "/-/healthy", "/-/ready":
+			h.ServeHTTP(w, r)
+		default:
+			plain(w, http.StatusForbidden, "server.admin_listen is not a loopback address: set server.admin_web_config_file to open this path")
+		}
+	})
+}
+
+func (g *Gateway) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(g.metrics.registry, promhttp.HandlerOpts{Registry: g.metrics.registry}))
+	mux.HandleFunc("GET /-/healthy", g.serveHealth)
+	mux.HandleFunc("GET /-/ready", g.serveHealth)
+	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, r *http.Request) {
+		if err := g.Reload("POST /-/reload from " + r.RemoteAddr); err != nil {
+			plain(w, http.StatusInternalServerError, err.Error())
+			return
+		}
+		plain(w, http.StatusOK, "reloaded")
+	})
+	mux.HandleFunc("GET /{$}", g.statusPage)
+	status := func(name string, data func() (any, error)) {
+		mux.HandleFunc("GET /api/v1/status/"+name, func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, data) })
+	}
+	status("config", g.statusConfig)
+	status("environments", func() (any, error) { return g.statusEnvironments(), nil })
+	status("secrets", func() (any, error) { return g.statusSecrets(), nil })
+	status("buildinfo", func() (any, error) { return map[string]string{"version": g.version}, nil })
+	// The paths of net/http/pprof, without its registration on the process-wide mux.
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// answerJSON writes data as {status, data | error}.
+func answerJSON(w http.ResponseWriter, data func() (any, error)) {
+	w.Header().Set("Content-Type", "application/json")
+	v, err := data()
+	if err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": "error", "error": err.Error()})
+		return
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": v})
+}
+
+func (g *Gateway) statusConfig() (any, error) {
+	cfg := g.state.Load().cfg
+	masked, err := cfg.Masked()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"file": cfg.Path, "hash": cfg.Hash, "yaml": string(masked)}, nil
+}
+
+// environmentStatus is one environment as the status API shows it.
+type environmentStatus struct {
+	Name      string           `json:"name"`
+	Clients   []clientStatus   `json:"clients"`
+	Upstreams []upstreamStatus `json:"upstreams"`
+}
+
+type clientStatus struct {
+	Name     string     `json:"name"`
+	Disabled int        `json:"disabled,omitempty"`
+	LastPush *time.Time `json:"last_push"`
+	// Items by signal since the process started.
+	Items map[string]itemStatus `json:"items"`
+}
+
+type itemStatus struct {
+	Received  int            `json:"received"`
+	Forwarded int            `json:"forwarded"`
+	Dropped   map[string]int `json:"dropped,omitempty"`
+	Failed    map[string]int `json:"failed,omitempty"`
+}
+
+type upstreamStatus struct {
+	Name               string `json:"name"`
+	URL                string `json:"url"`
+	RemoteWriteVersion int    `json:"remote_write_version,omitempty"`
+}
+
+func (g *Gateway) statusEnvironments() []environmentStatus {
+	var list []environmentStatus
+	now := time.Now()
+	for _, e := range g.state.Load().environments {
+		s := environmentStatus{Name: e.name, Clients: []clientStatus{}, Upstreams: []upstreamStatus{}}
+		for name, c := range e.clients {
+			s.Clients = append(s.Clients, g.clientStatus(e.name, name, c))
+		}
+		for name, x := range e.exits {
+			u := upstreamStatus{Name: name, URL: x.URL()}
+			if name == "prometheus" {
+				u.RemoteWriteVersion = x.remoteWriteVersion(now)
+			}
+			s.Upstreams = append(s.Upstreams, u)
+		}
+		slices.SortFunc(s.Clients, func(a, b clientStatus) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortFunc(s.Upstreams, func(a, b upstreamStatus) int { return strings.Compare(a.Name, b.Name) })
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b environmentStatus) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+func (g *Gateway) clientStatus(env, name string, c *client) clientStatus {
+	s := clientStatus{Name: name, Disabled: g.state.Load().identities[clientKey{env, name}].Disabled, Items: make(map[string]itemStatus)}
+	if t := c.lastPush.Load(); t > 0 {
+		at := time.Unix(t, 0).UTC()
+		s.LastPush = &at
+	}
+	for signal, r := range c.books {
+		t := r.sum()
+		if t.received > 0 {
+			s.Items[string(signal)] = itemStatus{t.received, t.forwarded, t.dropped, t.failed}
+		}
+	}
+	return s
+}
+
+//go:embed status.html
+var statusHTML string
+
+var statusTemplate = template.Must(template.New("status").Parse(statusHTML))
+
+// statusPage shows what the status API says.
+func (g *Gateway) statusPage(w http.ResponseWriter, _ *http.Request) {
+	cfg := g.state.Load().cfg
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	_ = statusTemplate.Execute(w, map[string]any{
+		"Version": g.version, "File": cfg.Path, "Hash": cfg.Hash, "Environments": g.statusEnvironments(),
+		"Inflight": g.inflight.Used(), "MaxInflight": int64(cfg.Server.MaxInflightBytes), "Secrets": g.statusSecrets(),
+	})
+}

@@ -1,0 +1,166 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/tenant"
+)
+
+// door is the handler of one push port. It turns an HTTP request into a push and a Reply into a response.
+type door struct {
+	*Gateway
+	listener *pushListener
+}
+
+// ServeHTTP implements http.Handler.
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.age(w, r)
+	if isGRPC(r) {
+		d.serveGRPC(w, r)
+		return
+	}
+	switch r.URL.Path {
+	case "/-/healthy", "/-/ready":
+		d.serveHealth(w, r)
+		return
+	}
+	protocol := d.routes.find(r.URL.Path, r.Header)
+	switch {
+	case protocol == nil && d.routes.grpc[r.URL.Path] != nil:
+		plain(w, http.StatusUnsupportedMediaType, "this is a gRPC method: Content-Type must be application/grpc over HTTP/2")
+		return
+	case protocol == nil:
+		plain(w, http.StatusNotFound, "no door at this path; see the chapter Doors of the README")
+		return
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		plain(w, http.StatusMethodNotAllowed, "pushes are POST")
+		return
+	}
+	d.handle(w, r, protocol)
+}
+
+// handle walks one push along the road and, whatever became of it, answers once, counts once and logs once.
+func (d *door) handle(w http.ResponseWriter, r *http.Request, protocol *ingest.Protocol) {
+	p := d.newPush(r, protocol)
+	body := http.NewResponseController(w)
+	_ = body.SetReadDeadline(p.start.Add(d.state.Load().requestTimeout))
+	answer, err := d.serve(p)
+	if err == nil {
+		reply := protocol.Accept(p.content, answer)
+		d.record(p, reply.Status, nil)
+		d.write(w, reply)
+		return
+	}
+	e := p.fault(err)
+	reply := protocol.Refuse(r.Header, e)
+	d.record(p, reply.Status, e)
+	if !discard(r, int64(d.state.Load().bounds.BodyBytes), body) {
+		// What is left of the body is not worth reading: the next request could not be found behind it.
+		w.Header().Set("Connection", "close")
+	}
+	if e.Kind == fault.Unauthenticated {
+		w.Header()["Www-Authenticate"] = []string{`Basic realm="telemetry gateway"`, `Bearer realm="telemetry gateway"`}
+	}
+	if e.After > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds(e.After)))
+	}
+	d.write(w, reply)
+}
+
+func (d *door) newPush(r *http.Request, protocol *ingest.Protocol) *push {
+	return &push{
+		ctx: r.Context(), protocol: protocol, header: r.Header,
+		credentials: tenant.Credentials{Authorization: r.Header["Authorization"], TLS: r.TLS, Pinned: d.listener.pinned(d.state.Load())},
+		reader:      r.Body, declared: r.ContentLength, start: time.Now(), pool: &d.pool,
+	}
+}
+
+// write sends a reply. That the sender may be gone by now changes nothing: what became of the push is decided.
+func (d *door) write(w http.ResponseWriter, reply ingest.Reply) {
+	h := w.Header()
+	if reply.ContentType != "" {
+		h.Set("Content-Type", reply.ContentType)
+	} else {
+		h["Content-Type"] = nil // no sniffing
+	}
+	for _, f := range reply.Header {
+		h.Set(f.Name, f.Value)
+	}
+	if reply.Status != http.StatusNoContent {
+		h.Set("Content-Length", strconv.Itoa(len(reply.Body)))
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.WriteHeader(reply.Status)
+	_, _ = w.Write(reply.Body)
+}
+
+// writeTimeout is how long a sender may take to read an answer.
+const writeTimeout = 10 * time.Second
+
+// seconds is d as Retry-After says it: whole, rounded up, at least 1.
+func seconds(d time.Duration) int { return max(1, int((d+time.Second-1)/time.Second)) }
+
+// discardTime is how long a refused body is read and thrown away, so that its sender reads the answer and not a reset.
+const discardTime = 2 * time.Second
+
+// discard reads what is left of r's body, at most limit bytes and discardTime, into nothing. It reports whether the body
+// is at its end, so that the connection can carry another request. HTTP/2 needs none of this: a stream ends alone.
+func discard(r *http.Request, limit int64, body *http.ResponseController) bool {
+	if r.ProtoMajor != 1 {
+		return true
+	}
+	if r.Header.Get("Expect") != "" {
+		return false // it waits for a 100 that it does not get: nothing is on its way
+	}
+	_ = body.SetReadDeadline(time.Now().Add(discardTime))
+	_, err := io.CopyN(io.Discard, r.Body, limit+1)
+	return errors.Is(err, io.EOF)
+}
+
+// plain answers what is no push.
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n")
+}
+
+func (g *Gateway) serveHealth(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/-/ready" && g.phase.Load() != serving {
+		plain(w, http.StatusServiceUnavailable, "shutting down")
+		return
+	}
+	plain(w, http.StatusOK, "ok")
+}
+
+// connection is what is known of a connection, for its age. It is the one context value of the push ports: net/http has
+// no other way to tell a handler which connection a request came on.
+type connection struct{ closeAt time.Time }
+
+type connectionKey struct{}
+
+// age tells connections to close that are old, or all of them while the gateway is leaving. Over HTTP/2 net/http makes a
+// GOAWAY of it.
+func (d *door) age(w http.ResponseWriter, r *http.Request) {
+	c, _ := r.Context().Value(connectionKey{}).(*connection)
+	if d.phase.Load() != serving || c != nil && !c.closeAt.IsZero() && time.Now().After(c.closeAt) {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+// withConnection notes when a new connection is to be closed. The age is spread over a tenth, so that connections that
+// were opened together do not come back together.
+func withConnection(ctx context.Context, maxAge time.Duration) context.Context {
+	c := new(connection)
+	if maxAge > 0 {
+		c.closeAt = time.Now().Add(spread(maxAge, 0.1))
+	}
+	return context.WithValue(ctx, connectionKey{}, c)
+}

@@ -1,0 +1,220 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/limits"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/tenant"
+)
+
+// push is one request on its way along the road. One goroutine owns it.
+type push struct {
+	// What the envelope (HTTP or gRPC) hands over.
+	ctx         context.Context
+	protocol    *ingest.Protocol
+	header      http.Header
+	credentials tenant.Credentials
+	reader      io.Reader
+	declared    int64 // length of the body as announced, -1 if it was not
+	start       time.Time
+	callerLimit time.Time // when the caller gives up; zero if it did not say
+	// begin, where set, is called once the sender is known and before a byte of the body is read. It reads the gRPC prefix.
+	begin func(*ingest.Content) error
+
+	// What the stages find out.
+	state       *state
+	who         *tenant.Client
+	environment *environment
+	client      *client
+	content     ingest.Content
+	account     limits.Account
+	body, plain *ingest.Buffer // as sent; decompressed (nil: body is plain)
+	encoded     *ingest.Buffer // as it leaves, where that is neither of them
+	pool        *ingest.Pool
+	weight      int   // bytes charged for what decoding has built
+	entry       entry // what will be booked
+}
+
+// assign gives the push its environment and client.
+func (p *push) assign(st *state, who *tenant.Client) bool {
+	p.state = st
+	if p.environment = st.environments[who.Environment]; p.environment == nil {
+		return false
+	}
+	if p.client = p.environment.clients[who.Name]; p.client == nil {
+		return false
+	}
+	p.who = who
+	return true
+}
+
+// open asks the door how the body is to be read.
+func (p *push) open() (err error) {
+	if p.content, err = p.protocol.Open(p.header); err == nil && p.begin != nil {
+		err = p.begin(&p.content)
+	}
+	return err
+}
+
+func (p *push) bounds() ingest.Limits { return p.state.bounds }
+
+func (p *push) charge(n int) *fault.Error { return p.account.Add(n) }
+
+// received books the bytes that came.
+func (p *push) received() { p.entry.receivedBytes = len(p.body.B) }
+
+// content of the push without compression.
+func (p *push) raw() []byte {
+	if p.plain != nil {
+		return p.plain.B
+	}
+	return p.body.B
+}
+
+func (p *push) decode() (ingest.Batch, error) {
+	raw := p.raw()
+	if n := p.content.Weight * len(raw); n > 0 {
+		if err := p.charge(n); err != nil {
+			return nil, err
+		}
+		p.weight = n
+	}
+	return p.protocol.Decode(raw, p.content)
+}
+
+// keepOnly gives back all buffers but b, which is on its way to upstream: nothing is held for a slow upstream that is
+// not being sent to it.
+func (p *push) keepOnly(b *ingest.Buffer) {
+	for _, held := range []**ingest.Buffer{&p.body, &p.plain, &p.encoded} {
+		if *held != b {
+			p.pool.Return(*held, p.charge)
+			*held = nil
+		}
+	}
+	_ = p.charge(-p.weight)
+	p.weight = 0
+}
+
+// fault returns err as what the sender reads. It names the environment, which the stages do not know.
+func (p *push) fault(err error) *fault.Error {
+	e := fault.From(err)
+	if named := "environment "; p.who != nil && !strings.HasPrefix(e.Public, named) {
+		e.Public = named + p.who.Environment + ": " + e.Public
+	}
+	return e
+}
+
+// close gives back everything. A transport that still reads the body holds its buffer itself.
+func (p *push) close() {
+	p.keepOnly(nil)
+	p.account.Close()
+}
+
+// refused books the items that did not leave. It replaces what an earlier try in another form has booked.
+func (p *push) refused(r ingest.Result) {
+	p.entry.dropped = nil
+	for _, f := range r.Refused {
+		p.entry.drop(f.Reason, f.Items)
+	}
+}
+
+// forwarded books what upstream took.
+func (p *push) forwarded(out packed, a ingest.Answer) {
+	sent := out.result.Sent.Items
+	rejected := min(a.Rejected, sent)
+	p.entry.forwarded = sent - rejected
+	p.entry.fail("partial", rejected)
+	p.entry.forwardedBytes = len(out.buffer.B)
+}
+
+// deadline is when upstream is given up: its timeout, the request's own, and the caller's less a tenth so that the
+// answer still reaches it.
+func (p *push) deadline(timeout time.Duration) time.Time {
+	now := time.Now()
+	d := now.Add(timeout)
+	if t := p.start.Add(p.state.requestTimeout); t.Before(d) {
+		d = t
+	}
+	if !p.callerLimit.IsZero() {
+		if t := now.Add(p.callerLimit.Sub(now) * 9 / 10); t.Before(d) {
+			d = t
+		}
+	}
+	return d
+}
+
+// packed is a push ready to leave.
+type packed struct {
+	result ingest.Result
+	buffer *ingest.Buffer
+	codec  ingest.Codec
+}
+
+// pack makes the bytes that leave: those that came where nothing has to change, else the push re-encoded and compressed.
+func (g *Gateway) pack(p *push, x *exit, batch ingest.Batch, edit ingest.Edit) (packed, error) {
+	out, err := g.encode(p, batch, edit)
+	if err != nil {
+		return packed{}, err
+	}
+	codec := x.codec(out.Form, p.content.Codecs)
+	if out.Unchanged && came(p.content.Codecs, codec) {
+		return packed{out, p.body, codec}, nil
+	}
+	src := p.encoded
+	if out.Unchanged {
+		if src = p.plain; src == nil {
+			src = p.body
+		}
+	}
+	compressed, err := g.pool.Compress(src.B, codec, p.charge)
+	if err != nil {
+		return packed{}, err
+	}
+	if compressed == nil {
+		return packed{out, src, codec}, nil
+	}
+	p.pool.Return(p.encoded, p.charge)
+	p.encoded = compressed
+	return packed{out, compressed, codec}, nil
+}
+
+// came says whether a body that came with codecs is in codec c already.
+func came(codecs []ingest.Codec, c ingest.Codec) bool {
+	if len(codecs) == 0 {
+		return c == ingest.Identity
+	}
+	return len(codecs) == 1 && codecs[0] == c
+}
+
+// encode writes the push as it leaves into p.encoded, unless it leaves unchanged.
+func (g *Gateway) encode(p *push, batch ingest.Batch, edit ingest.Edit) (ingest.Result, error) {
+	p.pool.Return(p.encoded, p.charge)
+	p.encoded = nil
+	n := batch.Bound(edit)
+	if n == 0 {
+		return batch.Encode(nil, edit)
+	}
+	// What grows over the bound for decoded bodies only does so in a conversion that was made to: a bomb.
+	if limit := p.bounds().DecodedBytes; n > 2*limit {
+		return ingest.Result{}, fault.New(fault.TooLarge, "the push would leave as %d bytes, over twice server.max_decoded_bytes=%d", n, limit)
+	}
+	b, err := g.pool.Lend(n, p.charge)
+	if err != nil {
+		return ingest.Result{}, err
+	}
+	p.encoded = b
+	res, err := batch.Encode(b.B, edit)
+	if err == nil && !res.Unchanged {
+		if cap(res.Body) != cap(b.B) {
+			panic("BUG: Batch.Bound promised less than Encode wrote")
+		}
+		b.B = res.Body
+	}
+	return res, err
+}

@@ -1,0 +1,201 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/config"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/limits"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/secret"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/tenant"
+)
+
+// Options are what a Gateway needs besides its configuration.
+type Options struct {
+	Log *slog.Logger
+	// Version is told to upstreams and in metrics.
+	Version string
+}
+
+// New compiles cfg. It opens no port and no connection.
+func New(cfg *config.Config, o Options) (*Gateway, error) {
+	g := &Gateway{
+		log: o.Log, version: o.Version, routes: newRoutes(protocols),
+		inflight: limits.NewInFlight(int64(cfg.Server.MaxInflightBytes)), books: newLedger(), secrets: secret.New(o.Log),
+	}
+	g.metrics = newMetrics(o.Version, g.books)
+	g.metrics.gauge("gateway_inflight_bytes", "Memory that pushes in flight hold.", func() float64 { return float64(g.inflight.Used()) })
+	g.metrics.gauge("gateway_secret_stale", "Secret files that cannot be used as they are; their last good content is in force.",
+		func() float64 { return float64(len(g.secrets.Stale())) })
+	g.secrets.OnChange(g.secretsChanged)
+	return g, g.swap(cfg)
+}
+
+// Reload replaces the configuration by what its file says now. It is validated whole and swapped whole; the last good one
+// stays when the new one is bad. by says who asked, for the one line that is logged.
+func (g *Gateway) Reload(by string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old := g.state.Load()
+	next, err := config.Load(old.cfg.Path)
+	if err == nil {
+		err = g.replace(old, next, by)
+	}
+	if err != nil {
+		g.metrics.reloadOK.Set(0)
+		if text := err.Error(); text != g.lastFault {
+			g.lastFault = text
+			g.log.Error("reload failed, the last good configuration stays in force", "by", by, "hash", old.cfg.Hash, "err", text)
+		}
+		return err
+	}
+	g.lastFault = ""
+	return nil
+}
+
+func (g *Gateway) replace(old *state, next *config.Config, by string) error {
+	changed := config.Changed(old.cfg, next)
+	if restart := config.NeedRestart(changed); len(restart) > 0 {
+		return fmt.Errorf("%s cannot change while running: restart the gateway, or put it back", strings.Join(restart, ", "))
+	}
+	if (old.cfg.Server.TLS.CertFile == "") != (next.Server.TLS.CertFile == "") {
+		return fmt.Errorf("server.tls cannot be switched on or off while running: restart the gateway, or put it back")
+	}
+	if err := g.swap(next); err != nil {
+		return err
+	}
+	g.log.Info("configuration reloaded", "by", by, "old_hash", old.cfg.Hash, "hash", next.Hash, "changed", changed,
+		"removed_clients_that_pushed_in_the_last_hour", old.vanished(g.state.Load(), time.Now()))
+	return nil
+}
+
+// swap compiles cfg and puts it in force, all of it or nothing.
+func (g *Gateway) swap(cfg *config.Config) (err error) {
+	g.secrets.Hold(func() { err = g.swapHeld(cfg) })
+	return err
+}
+
+func (g *Gateway) swapHeld(cfg *config.Config) error {
+	old := g.state.Load()
+	st, err := g.compile(cfg, old)
+	if err != nil {
+		return err
+	}
+	directory, err := newDirectory(st, g.secrets.Get, g.directory.Load())
+	if err != nil {
+		return err
+	}
+	certificates, err := newTLS(cfg, g.secrets.Get)
+	if err != nil {
+		return err
+	}
+	g.tls.Store(certificates)
+	g.state.Store(st)
+	g.directory.Store(directory)
+	g.inflight.SetMax(int64(cfg.Server.MaxInflightBytes))
+	g.metrics.setConfig(cfg.Hash, float64(time.Now().Unix()))
+	g.secrets.Retain(files(cfg))
+	if old != nil {
+		old.closeUnused(st)
+	}
+	return nil
+}
+
+// closeUnused closes idle connections of exits that next does not have.
+func (st *state) closeUnused(next *state) {
+	for env, e := range st.environments {
+		for name, x := range e.exits {
+			if ne := next.environments[env]; ne == nil || ne.exits[name] != x {
+				x.Close()
+			}
+		}
+	}
+}
+
+// secretsChanged takes new contents of secret files: all of an offer or nothing, as the Store demands. It returns what it
+// refuses, by path.
+func (g *Gateway) secretsChanged(o secret.Offer) map[string]error {
+	st := g.state.Load()
+	changed := o.Changed()
+	touched := func(paths []string) (mine []string) {
+		for _, p := range paths {
+			if slices.Contains(changed, p) {
+				mine = append(mine, p)
+			}
+		}
+		return mine
+	}
+	var use []func()
+	refused := make(map[string]error)
+	refuse := func(paths []string, err error) {
+		for _, p := range paths {
+			refused[p] = err
+		}
+	}
+	for _, e := range st.environments {
+		for _, x := range e.exits {
+			mine := touched(filesOf(x.cfg.HTTPClientConfig))
+			if len(mine) == 0 {
+				continue
+			}
+			client, err := inline(x.cfg.HTTPClientConfig, o.Get)
+			if err != nil {
+				refuse(mine, err)
+				continue
+			}
+			f, err := x.Prepare(client)
+			if err != nil {
+				refuse(mine, err)
+				continue
+			}
+			use = append(use, f)
+		}
+	}
+	if mine := touched(clientFiles(st.cfg)); len(mine) > 0 {
+		directory, err := newDirectory(st, o.Get, g.directory.Load())
+		var problems tenant.Problems
+		if errors.As(err, &problems) {
+			maps.Copy(refused, problems.Refusals())
+		} else if err != nil {
+			refuse(mine, err)
+		}
+		use = append(use, func() { g.directory.Store(directory) })
+	}
+	if mine := touched(tlsFiles(st.cfg)); len(mine) > 0 {
+		certificates, err := newTLS(st.cfg, o.Get)
+		if err != nil {
+			refuse(mine, err)
+		}
+		use = append(use, func() { g.tls.Store(certificates) })
+	}
+	if len(refused) > 0 {
+		return refused
+	}
+	for _, f := range use {
+		f()
+	}
+	return nil
+}
+
+// watchConfig reloads when the configuration file changes, until ctx ends. It watches like a secret file: through
+// renames, and through the symbolic links that Kubernetes swaps.
+func (g *Gateway) watchConfig(ctx context.Context) error {
+	path := g.state.Load().cfg.Path
+	files := secret.New(slog.New(slog.DiscardHandler)) // Reload says what there is to say
+	files.OnChange(func(secret.Offer) map[string]error {
+		if err := g.Reload("changed file"); err != nil {
+			return map[string]error{path: err}
+		}
+		return nil
+	})
+	if _, err := files.Get(path); err != nil {
+		return err
+	}
+	return files.Run(ctx)
+}
