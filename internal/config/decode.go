@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -89,19 +88,20 @@ func (d *decoder) enter(n *yaml.Node, path string) *yaml.Node {
 
 // value puts n into out. A value that is present but empty leaves out at its default.
 func (d *decoder) value(n *yaml.Node, out reflect.Value, path string) {
-	if n = d.enter(n, path); n == nil {
-		return
-	}
-	if n.Style&yaml.TaggedStyle != 0 && !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq"}, n.ShortTag()) {
-		d.fault(n, path, "the only YAML tags here are YAML's own; leave the tag out")
-		return
-	}
+	// Before anything can be refused: validation goes on and must find no nil.
 	if out.Kind() == reflect.Pointer && out.Type().Elem().Kind() == reflect.Struct {
 		out.Set(reflect.New(out.Type().Elem()))
 		if def, ok := out.Interface().(defaulter); ok {
 			def.setDefaults()
 		}
 		out = out.Elem()
+	}
+	if n = d.enter(n, path); n == nil {
+		return
+	}
+	if n.Style&yaml.TaggedStyle != 0 && !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq"}, n.ShortTag()) {
+		d.fault(n, path, "the only YAML tags here are YAML's own; leave the tag out")
+		return
 	}
 	if isNull(n) {
 		return
@@ -407,48 +407,4 @@ func join(path, key string) string {
 		return key
 	}
 	return path + "." + key
-}
-
-// suggest finds the key that was probably meant.
-func suggest(name string, fields map[string]field) string {
-	best, bestDistance := "", 1+max(1, len(name)/3)
-	for _, known := range slices.Sorted(maps.Keys(fields)) {
-		if fields[known].ref {
-			continue
-		}
-		dist := distance(strings.ToLower(name), known)
-		if len(name) > 3 && (strings.HasPrefix(known, name) || strings.HasPrefix(name, known)) {
-			dist = 1
-		}
-		if dist < bestDistance {
-			best, bestDistance = known, dist
-		}
-	}
-	if best != "" {
-		return fmt.Sprintf("; did you mean %s?", best)
-	}
-	return "; look it up in config.example.yaml or take it out"
-}
-
-// distance is the Levenshtein distance of two short words.
-func distance(a, b string) int {
-	if len(a) > 64 {
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

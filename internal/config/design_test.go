@@ -127,6 +127,6 @@ func TestWarnings(t *testing.T) {
 		":2:16: environments.a: nobody can push here: it has no clients and is not anonymous",
 		":2:39: environments.a.upstreams.loki.url: has no path; pushes usually go to /loki/api/v1/push",
 		":2:39: environments.a.upstreams.loki.url: credentials or headers are sent over plain http; use https",
-		":2:76: environments.a.upstreams.loki.timeout: 30s is not below server.request_timeout 30s, which will end the push first",
+		":2:76: environments.a.upstreams.loki.timeout: 30s is not below server.request_timeout, 30s, which will end the push first",
 		":2:103: environments.a.upstreams.loki.tls_config.insecure_skip_verify: anyone can pose as this upstream and read its credentials; use ca_file")
 }

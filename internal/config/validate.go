@@ -13,9 +13,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/prometheus/exporter-toolkit/web"
-
 	promconfig "github.com/prometheus/common/config"
+	"github.com/prometheus/exporter-toolkit/web"
 )
 
 // validator judges what the decoder has decoded. A key that the decoder has refused already is not judged again.
@@ -71,18 +70,21 @@ func (v *validator) warn(path, format string, args ...any) {
 func (v *validator) has(path string) bool { _, ok := v.where[path]; return ok }
 
 // show quotes a value of path that is no secret, unless it came from a variable.
-func (v *validator) show(path, value string) string {
+func (v *validator) show(path string, value any) string {
 	if v.env[path] {
 		return "what the environment variable holds"
 	}
-	return strconv.Quote(value)
+	if s, ok := value.(string); ok {
+		return strconv.Quote(s)
+	}
+	return fmt.Sprint(value)
 }
 
-var name = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+var nameShape = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
 
 // named checks the name of an environment or a client.
 func (v *validator) named(path, s string) {
-	if !name.MatchString(s) {
+	if !nameShape.MatchString(s) {
 		v.refuse(path, "a name has 1 to 64 letters, digits, _ and -")
 	} else if s == "anonymous" {
 		v.refuse(path, "the name anonymous is reserved for pushes without credentials; choose another")
@@ -116,10 +118,12 @@ func (v *validator) server() {
 		s.MaxInflightBytes = defaultInflight(os.DirFS("/"))
 	}
 	if s.MaxDecodedBytes < s.MaxBodyBytes {
-		v.refuse("server.max_decoded_bytes", "%v is below max_body_bytes %v, and a body does not shrink when it is decompressed; raise this or lower that", s.MaxDecodedBytes, s.MaxBodyBytes)
+		v.refuse("server.max_decoded_bytes", "%s is below max_body_bytes, %s, and a body does not shrink when it is decompressed; raise this or lower that",
+			v.show("server.max_decoded_bytes", s.MaxDecodedBytes), v.show("server.max_body_bytes", s.MaxBodyBytes))
 	}
 	if half := s.MaxInflightBytes / 2; half < s.MaxDecodedBytes {
-		v.warn("server.max_inflight_bytes", "a client may hold half of %v, which is below max_decoded_bytes %v: the largest pushes will never be admitted", s.MaxInflightBytes, s.MaxDecodedBytes)
+		v.warn("server.max_inflight_bytes", "a client may hold half of this, %s, which is below max_decoded_bytes, %s: the largest pushes will never be admitted",
+			v.show("server.max_inflight_bytes", s.MaxInflightBytes), v.show("server.max_decoded_bytes", s.MaxDecodedBytes))
 	}
 	v.listeners()
 	v.serverTLS()
@@ -222,7 +226,7 @@ func (v *validator) pinned(path string, l Listener) {
 
 // bare is a name of path for use inside a key path.
 func (v *validator) bare(path, s string) string {
-	if v.env[path] || !name.MatchString(s) {
+	if v.env[path] || !nameShape.MatchString(s) {
 		return "<" + path[strings.LastIndexByte(path, '.')+1:] + ">"
 	}
 	return s

@@ -36,7 +36,8 @@ func (v *validator) upstream(at, name string, u *Upstream) {
 		}
 	}
 	if v.has(at+".timeout") && time.Duration(u.Timeout) >= time.Duration(v.c.Server.RequestTimeout) {
-		v.warn(at+".timeout", "%v is not below server.request_timeout %v, which will end the push first", u.Timeout, v.c.Server.RequestTimeout)
+		v.warn(at+".timeout", "%s is not below server.request_timeout, %s, which will end the push first",
+			v.show(at+".timeout", u.Timeout), v.show("server.request_timeout", v.c.Server.RequestTimeout))
 	}
 	v.upstreamURL(at+".url", name, u)
 	v.headers(at, u)
