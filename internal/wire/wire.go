@@ -107,7 +107,8 @@ func skipGroup(msg []byte, num int32, depth int) ([]byte, error) {
 			return nil, uvarintErr(n)
 		}
 		if Type(tag&7) == EndGroup {
-			if int32(tag>>3) != num {
+			// Compared before it is cut to 32 bits: a number over 2^32 must not pass for the small one in its low bits.
+			if tag>>3 != uint64(num) {
 				return nil, ErrTag
 			}
 			return msg[n:], nil
