@@ -49,22 +49,30 @@ func (f *InFlight) Open(client, upstream *Share) Account {
 }
 
 // Add takes n bytes, or gives them back when n is negative. It takes all or nothing; its error is Overloaded.
+// Giving back never fails, also when SetMax has lowered the bound below what is held.
 func (a *Account) Add(n int) *fault.Error {
-	d, limit := int64(n), a.f.max.Load()
-	if used := a.f.used.Add(d); d > 0 && used > limit {
-		a.f.used.Add(-d)
-		return overloaded("all pushes together hold", used, limit, "server.max_inflight_bytes")
+	d := int64(n)
+	if d <= 0 {
+		a.give(-d)
+		return nil
 	}
-	if s := a.client; s != nil && !s.take(d, limit/2) {
-		a.f.used.Add(-d)
-		return overloaded(s.Name+" holds", s.used.Load()+d, limit/2, "half of server.max_inflight_bytes")
-	}
-	if s := a.upstream; s != nil && !s.take(d, limit/2) {
-		a.f.used.Add(-d)
-		if a.client != nil {
-			a.client.used.Add(-d)
+	// The narrowest first: who is over its own half is told so, and never stands in the way of the others meanwhile.
+	limit := a.f.max.Load()
+	if s := a.client; s != nil {
+		if used, ok := take(&s.used, d, limit/2); !ok {
+			return overloaded(s.Name+" holds", used, limit/2, "half of server.max_inflight_bytes")
 		}
-		return overloaded("pushes for "+s.Name+" hold", s.used.Load()+d, limit/2, "half of server.max_inflight_bytes")
+	}
+	if s := a.upstream; s != nil {
+		if used, ok := take(&s.used, d, limit/2); !ok {
+			giveShare(a.client, d)
+			return overloaded("pushes for "+s.Name+" hold", used, limit/2, "half of server.max_inflight_bytes")
+		}
+	}
+	if used, ok := take(&a.f.used, d, limit); !ok {
+		giveShare(a.client, d)
+		giveShare(a.upstream, d)
+		return overloaded("all pushes together hold", used, limit, "server.max_inflight_bytes")
 	}
 	a.held += d
 	return nil
@@ -73,16 +81,35 @@ func (a *Account) Add(n int) *fault.Error {
 // Close gives everything back.
 func (a *Account) Close() {
 	if a.held != 0 {
-		_ = a.Add(-int(a.held))
+		a.give(a.held)
 	}
 }
 
-func (s *Share) take(d, limit int64) bool {
-	if used := s.used.Add(d); d > 0 && used > limit {
+func (a *Account) give(d int64) {
+	a.f.used.Add(-d)
+	giveShare(a.client, d)
+	giveShare(a.upstream, d)
+	a.held -= d
+}
+
+func giveShare(s *Share, d int64) {
+	if s != nil {
 		s.used.Add(-d)
-		return false
 	}
-	return true
+}
+
+// take adds d to used unless that passes limit, and returns the sum either way. It compares and swaps: to add first and
+// take back after would show others, for a moment, memory that nobody holds, and refuse them for it.
+func take(used *atomic.Int64, d, limit int64) (sum int64, ok bool) {
+	for {
+		old := used.Load()
+		if sum = old + d; sum > limit {
+			return sum, false
+		}
+		if used.CompareAndSwap(old, sum) {
+			return sum, true
+		}
+	}
 }
 
 func overloaded(who string, used, limit int64, key string) *fault.Error {
