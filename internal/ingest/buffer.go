@@ -46,8 +46,12 @@ func (p *Pool) get(n int) *Buffer {
 	return b
 }
 
-// Retain adds a holder.
-func (b *Buffer) Retain() { b.refs.Add(1) }
+// Retain adds a holder. Only who holds b may do so.
+func (b *Buffer) Retain() {
+	if b.refs.Add(1) <= 1 {
+		panic("BUG: buffer retained after its release")
+	}
+}
 
 // Release takes a holder away. The last one gives the buffer back and must not touch it again.
 func (b *Buffer) Release() {

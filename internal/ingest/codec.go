@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -21,6 +20,12 @@ const retrySoon = time.Second
 
 // maxWindow bounds what a zstd frame may ask the decoder to remember (RFC 8878 section 3.1.1.1.2 recommends 8 MiB).
 const maxWindow = 8 << 20
+
+// A zstd block yields at most maxBlock bytes. Decoders whose window never was over keptWindow serve again.
+const (
+	maxBlock   = 128 << 10
+	keptWindow = 1 << 20
+)
 
 // snappyRatio is more than any snappy block can grow: its best element is a copy of 3 bytes that yields 64.
 // A block that declares more is refused before memory is taken for it.
@@ -82,58 +87,82 @@ func (p *Pool) unsnappy(src []byte, l Limits, charge Charge) (*Buffer, error) {
 	return b, nil
 }
 
-// The decoders below keep tables of tens of KiB that are dear to make, and nothing of what passed through them.
+// The codecs below keep tables of tens of KiB that are dear to make. What they read and write they must not keep: it is
+// lent, and would be pinned, or seen by the next push. So each is pooled together with its source or sink, which is
+// emptied before the codec goes back.
 var (
-	gzipReaders  sync.Pool // of *gzip.Reader
-	flateReaders sync.Pool // of io.ReadCloser that is a flate.Resetter
-	zstdReaders  sync.Pool // of *zstd.Decoder
-	gzipWriters  sync.Pool // of *gzip.Writer at level 1
+	gzipReaders  sync.Pool // of *gzipReader
+	flateReaders sync.Pool // of *flateReader
+	zstdReaders  sync.Pool // of *zstd.Decoder, which lets go of its source itself
+	gzipWriters  sync.Pool // of *gzipWriter
 )
 
+type gzipReader struct {
+	gzip.Reader
+	src bytes.Reader
+}
+
 func (p *Pool) gunzip(src []byte, l Limits, charge Charge) (*Buffer, error) {
-	zr, ok := gzipReaders.Get().(*gzip.Reader)
+	zr, ok := gzipReaders.Get().(*gzipReader)
 	if !ok {
-		zr = new(gzip.Reader)
+		zr = new(gzipReader)
 	}
-	defer gzipReaders.Put(zr)
+	zr.src.Reset(src)
+	defer func() {
+		zr.src.Reset(nil)
+		gzipReaders.Put(zr)
+	}()
 	// Members that follow each other are one body; anything else behind the last member is an error of the reader.
-	if err := zr.Reset(bytes.NewReader(src)); err != nil {
+	if err := zr.Reset(&zr.src); err != nil {
 		return nil, Malformed("gzip", unexpected(err))
 	}
 	return p.drain(zr, len(src), "gzip", l, charge)
 }
 
+type flateReader struct {
+	io.ReadCloser // from flate, so it is a flate.Resetter too
+	src           bytes.Reader
+}
+
 func (p *Pool) inflate(src []byte, l Limits, charge Charge) (*Buffer, error) {
-	in := bytes.NewReader(src)
-	zr, ok := flateReaders.Get().(io.ReadCloser)
+	zr, ok := flateReaders.Get().(*flateReader)
 	if !ok {
-		zr = flate.NewReader(in)
-	} else if err := zr.(flate.Resetter).Reset(in, nil); err != nil {
+		zr = new(flateReader)
+		zr.ReadCloser = flate.NewReader(&zr.src)
+	}
+	zr.src.Reset(src)
+	defer func() {
+		zr.src.Reset(nil)
+		flateReaders.Put(zr)
+	}()
+	if err := zr.ReadCloser.(flate.Resetter).Reset(&zr.src, nil); err != nil {
 		return nil, Malformed("deflate", err)
 	}
-	defer flateReaders.Put(zr)
 	b, err := p.drain(zr, len(src), "deflate", l, charge)
-	if err == nil && in.Len() > 0 {
+	if err == nil && zr.src.Len() > 0 {
 		p.Return(b, charge)
-		return nil, Malformed("deflate", fmt.Errorf("%d bytes after the end of the stream", in.Len()))
+		return nil, Malformed("deflate", fmt.Errorf("%d bytes after the end of the stream", zr.src.Len()))
 	}
 	return b, err
 }
 
 func (p *Pool) unzstd(src []byte, l Limits, charge Charge) (*Buffer, error) {
-	var h zstd.Header
-	if err := h.Decode(src); err != nil {
-		return nil, Malformed("zstd", unexpected(err))
+	window, err := zstdWindow(src)
+	if err != nil {
+		return nil, Malformed("zstd", err)
 	}
-	// The decoder remembers a window besides what it gives out.
-	window := int(min(h.WindowSize, maxWindow))
-	if err := charge(window); err != nil {
+	if window > maxWindow {
+		return nil, fault.New(fault.TooLarge, "zstd window of %d bytes, over %d", window, maxWindow)
+	}
+	// The decoder remembers a window besides what it gives out, and a block of it that has not been moved on yet.
+	held := int(window + min(window, maxBlock))
+	if err := charge(held); err != nil {
 		return nil, err
 	}
-	defer func() { _ = charge(-window) }()
+	defer func() { _ = charge(-held) }()
 	zr, ok := zstdReaders.Get().(*zstd.Decoder)
 	if !ok {
-		var err error
+		// One goroutine: ours. No Close is needed then.
 		zr, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, err
@@ -143,10 +172,58 @@ func (p *Pool) unzstd(src []byte, l Limits, charge Charge) (*Buffer, error) {
 		return nil, Malformed("zstd", unexpected(err))
 	}
 	b, err := p.drain(zr, len(src), "zstd", l, charge)
-	if window <= 1<<20 && zr.Reset(nil) == nil {
+	if zr.Reset(nil) == nil && window <= keptWindow {
 		zstdReaders.Put(zr) // one that has grown a large window is left to the collector
 	}
 	return b, err
+}
+
+// zstdWindow walks over the frames of src without decoding them and returns the largest window that one asks for. Every
+// frame counts: a small first one says nothing about those behind it. It refuses what is cut short and what is no frame.
+func zstdWindow(src []byte) (window uint64, err error) {
+	for len(src) > 0 {
+		var h zstd.Header
+		if src, err = h.DecodeAndStrip(src); err != nil {
+			return 0, err
+		}
+		if h.Skippable {
+			if src, err = skip(src, int(h.SkippableSize)); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		window = max(window, h.WindowSize)
+		if h.SingleSegment {
+			window = max(window, h.FrameContentSize) // such a frame names no window: it is its content
+		}
+		for last := false; !last; {
+			if len(src) < 3 {
+				return 0, io.ErrUnexpectedEOF
+			}
+			block := int(src[0]) | int(src[1])<<8 | int(src[2])<<16
+			last = block&1 != 0
+			size := block >> 3
+			if block>>1&3 == 1 { // one byte, repeated size times
+				size = 1
+			}
+			if src, err = skip(src[3:], size); err != nil {
+				return 0, err
+			}
+		}
+		if h.HasCheckSum {
+			if src, err = skip(src, 4); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return window, nil
+}
+
+func skip(src []byte, n int) ([]byte, error) {
+	if n > len(src) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return src[n:], nil
 }
 
 // drain reads r to its end into a buffer that grows as content comes, and is charged before it grows.
@@ -173,9 +250,6 @@ func (p *Pool) drain(r io.Reader, size int, what string, l Limits, charge Charge
 		}
 		if err != nil {
 			p.Return(b, charge)
-			if errors.Is(err, zstd.ErrWindowSizeExceeded) {
-				return nil, fault.New(fault.TooLarge, "zstd window over %d bytes", maxWindow)
-			}
 			return nil, Malformed(what, unexpected(err))
 		}
 	}
@@ -213,22 +287,30 @@ func (p *Pool) gzip(src []byte, charge Charge) (*Buffer, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &growing{p: p, b: b, charge: charge}
-	zw, ok := gzipWriters.Get().(*gzip.Writer)
-	if ok {
-		zw.Reset(out)
-	} else if zw, err = gzip.NewWriterLevel(out, gzip.BestSpeed); err != nil {
-		return nil, err
+	zw, ok := gzipWriters.Get().(*gzipWriter)
+	if !ok {
+		zw = new(gzipWriter)
+		if zw.Writer, err = gzip.NewWriterLevel(nil, gzip.BestSpeed); err != nil {
+			panic("BUG: gzip does not know its own level")
+		}
 	}
-	defer gzipWriters.Put(zw)
+	zw.sink = growing{p: p, b: b, charge: charge}
+	zw.Reset(&zw.sink)
 	if _, err = zw.Write(src); err == nil {
 		err = zw.Close()
 	}
+	b, zw.sink = zw.sink.b, growing{}
+	gzipWriters.Put(zw)
 	if err != nil {
-		p.Return(out.b, charge)
+		p.Return(b, charge)
 		return nil, err
 	}
-	return out.b, nil
+	return b, nil
+}
+
+type gzipWriter struct {
+	*gzip.Writer
+	sink growing
 }
 
 // growing is a writer into a buffer that is charged before it grows.
