@@ -1,16 +1,20 @@
 package egress
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"html"
 	"io"
 	"math/rand/v2"
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -37,7 +41,7 @@ func (u *Upstream) judge(c *connection, r *Response) error {
 	switch s := r.Status; {
 	case s/100 == 2:
 		// A login page or a captive portal answers 200 too. Nothing was stored.
-		if t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); t == "text/html" {
+		if webPage(r.Header) {
 			return u.failed(fault.UpstreamFailed, c, r, "answered with a web page, which acknowledges nothing")
 		}
 		return nil
@@ -64,19 +68,26 @@ func (u *Upstream) failed(k fault.Kind, c *connection, r *Response, what string)
 	}
 	e := u.faultf(k, "%s (HTTP %d)", what, r.Status)
 	// The words of an upstream that refuses us are for the operator; those about the data are for who sent it.
-	text := c.clean(r.Body)
-	if k == fault.Misconfigured || strings.HasPrefix(r.Header.Get("Content-Type"), "text/html") {
+	text := c.secrets.clean(r.Body, len(r.Body) == maxAnswerBytes)
+	switch {
+	case text == "":
+	case k == fault.Misconfigured, webPage(r.Header):
 		e.Err = errors.New(text)
-	} else if text != "" {
+	default:
 		e.Public += ": " + text
 	}
 	e.Upstream = r.Status
 	return e.WithAfter(retryAfter(r.Header, after, time.Now()))
 }
 
+func webPage(h http.Header) bool {
+	t, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	return t == "text/html"
+}
+
 // noAnswer names why there is no HTTP answer.
 func (u *Upstream) noAnswer(ctx context.Context, c *connection, err error) error {
-	logged := errors.New(c.clean([]byte(err.Error())))
+	logged := errors.New(c.secrets.clean([]byte(err.Error()), false))
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return u.faultf(fault.Timeout, "did not answer in time, timeout=%s", u.Timeout).WithErr(logged).WithAfter(jitter(retryFailed))
@@ -100,6 +111,8 @@ func cause(err error) string {
 		return "its host name does not resolve"
 	case errors.As(err, &unknown), errors.As(err, &host), errors.As(err, &invalid), errors.As(err, &record), errors.As(err, &alert):
 		return "TLS failed"
+	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"):
+		return "TLS failed" // crypto/tls marks alerts so; their own type is not exported
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
@@ -123,9 +136,9 @@ func retryAfter(h http.Header, otherwise time.Duration, now time.Time) time.Dura
 	} else {
 		return jitter(otherwise)
 	}
-	// Rounded up: a second too early is a second refusal.
-	d = (d + time.Second - 1).Truncate(time.Second)
-	return min(max(d, time.Second), maxRetryAfter)
+	// Rounded up: a second too early is a second refusal. Bounded before it is rounded: a date can be centuries away.
+	d = min(max(d, time.Second), maxRetryAfter)
+	return (d + time.Second - 1).Truncate(time.Second)
 }
 
 // jitter spreads senders that failed together over a fifth to either side of d.
@@ -136,27 +149,44 @@ func jitter(d time.Duration) time.Duration {
 // tokenShapes are Grafana Cloud's: access policy tokens, service account tokens, old API keys.
 var tokenShapes = regexp.MustCompile(`gl(?:c|sa)_[A-Za-z0-9+/=_-]+|eyJrIjoi[A-Za-z0-9+/=_-]*`)
 
-// clean makes text of upstream fit for a sender and a log: known secrets and token shapes out, one printable line, bounded.
-func (c *connection) clean(text []byte) string {
-	s := tokenShapes.ReplaceAllString(c.secrets.Replace(strings.ToValidUTF8(string(text), "?")), "<secret>")
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	if len(s) > maxTextBytes {
-		cut := maxTextBytes
-		for !utf8.RuneStart(s[cut]) {
-			cut--
-		}
-		s = s[:cut]
-	}
-	return s
+// secrets are what must not come back in upstream's text.
+type secrets struct {
+	replace *strings.Replacer
+	longest int // bytes of the longest
 }
 
-// secretsOf lists what must not come back in upstream's text. What is shorter than four bytes would tear ordinary words.
-func (u *Upstream) secretsOf(cfg promconfig.HTTPClientConfig) *strings.Replacer {
+// clean makes text of upstream fit for a sender and a log: known secrets and token shapes out, one printable line, bounded.
+// cut says that text goes on where we stopped reading: its end may be the first half of a secret, which nothing would
+// recognise, so as much as the longest secret has is left out. (Half a token still has a token's shape.)
+func (s secrets) clean(text []byte, cut bool) string {
+	if cut {
+		text = text[:max(0, len(text)-s.longest)]
+	}
+	// Secrets first: one that is no UTF-8 is not found after mending.
+	t := strings.ToValidUTF8(s.replace.Replace(string(text)), "?")
+	t = tokenShapes.ReplaceAllString(t, "<secret>")
+	t = strings.Join(strings.FieldsFunc(t, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if len(t) > maxTextBytes {
+		end := maxTextBytes
+		for !utf8.RuneStart(t[end]) {
+			end--
+		}
+		t = t[:end]
+	}
+	return t
+}
+
+// secretsOf lists the secrets of cfg and the configured headers. What is shorter than four bytes would tear ordinary words.
+// Each is known as it is and as JSON, a URL and HTML would write it.
+func (u *Upstream) secretsOf(cfg promconfig.HTTPClientConfig) secrets {
 	var known []string
-	add := func(secrets ...string) {
-		for _, s := range secrets {
+	add := func(values ...string) {
+		for _, s := range values {
 			if len(s) >= 4 {
-				known = append(known, s)
+				inJSON, _ := json.Marshal(s) // of a string: cannot fail
+				inGo := strconv.Quote(s)
+				known = append(known, s, string(inJSON[1:len(inJSON)-1]), inGo[1:len(inGo)-1],
+					url.QueryEscape(s), url.PathEscape(s), html.EscapeString(s))
 			}
 		}
 	}
@@ -186,10 +216,14 @@ func (u *Upstream) secretsOf(cfg promconfig.HTTPClientConfig) *strings.Replacer 
 		add(h.value)
 	}
 	// The longest first: a secret that holds another must not leave its rest behind.
-	slices.SortFunc(known, func(a, b string) int { return len(b) - len(a) })
+	slices.SortFunc(known, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	known = slices.Compact(known)
+	out := secrets{}
 	pairs := make([]string, 0, 2*len(known))
 	for _, s := range known {
+		out.longest = max(out.longest, len(s))
 		pairs = append(pairs, s, "<secret>")
 	}
-	return strings.NewReplacer(pairs...)
+	out.replace = strings.NewReplacer(pairs...)
+	return out
 }

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 )
 
-// Options describe an upstream. Credentials in HTTP are inline: who reads files calls SetHTTP when one changes.
+// Options describe an upstream. Credentials in HTTP are inline: who reads files calls Prepare when one changes.
 type Options struct {
 	Environment, Name string // prod, prometheus
 	URL               string
@@ -49,7 +50,7 @@ type connection struct {
 	http promconfig.HTTPClientConfig
 	// authorization is the header's value; empty where the transport makes its own (oauth2) or there is none.
 	authorization string
-	secrets       *strings.Replacer
+	secrets       secrets
 }
 
 type header struct{ name, value string }
@@ -62,14 +63,29 @@ func New(o Options) (*Upstream, error) {
 	}
 	up := &Upstream{Environment: o.Environment, Name: o.Name, Timeout: o.Timeout, url: u, userAgent: o.UserAgent}
 	for n, v := range o.Headers {
+		if err := harmless(n); err != nil {
+			return nil, fmt.Errorf("headers of upstream %s: %w", o.Name, err)
+		}
 		up.headers = append(up.headers, header{http.CanonicalHeaderKey(n), string(v)})
 	}
-	return up, up.SetHTTP(o.HTTP)
+	use, err := up.Prepare(o.HTTP)
+	if err != nil {
+		return nil, err
+	}
+	use()
+	return up, nil
 }
 
-// SetHTTP takes new credentials or certificates. Requests under way finish with the old ones. Connections are kept when
-// only basic_auth or authorization differ.
-func (u *Upstream) SetHTTP(cfg promconfig.HTTPClientConfig) error {
+// Prepare builds what new credentials or certificates need and returns the func that puts them to use. Requests under
+// way finish with the old ones. Connections are kept when only basic_auth or authorization differ.
+func (u *Upstream) Prepare(cfg promconfig.HTTPClientConfig) (use func(), err error) {
+	if cfg.HTTPHeaders != nil {
+		for n := range cfg.HTTPHeaders.Headers {
+			if err := harmless(n); err != nil {
+				return nil, fmt.Errorf("http_headers of upstream %s: %w", u.Name, err)
+			}
+		}
+	}
 	c := &connection{authorization: authorization(cfg), secrets: u.secretsOf(cfg)}
 	// The header is set by us, once a change and not once a push; the rest is the library's.
 	cfg.BasicAuth, cfg.Authorization, cfg.BearerToken = nil, nil, ""
@@ -78,21 +94,20 @@ func (u *Upstream) SetHTTP(cfg promconfig.HTTPClientConfig) error {
 	old := u.conn.Load()
 	if old != nil && reflect.DeepEqual(old.http, cfg) {
 		c.transport = old.transport
-		u.conn.Store(c)
-		return nil
+		return func() { u.conn.Store(c) }, nil
 	}
 	dial := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
-	rt, err := promconfig.NewRoundTripperFromConfig(cfg, u.Environment+"/"+u.Name,
+	c.transport, err = promconfig.NewRoundTripperFromConfig(cfg, u.Environment+"/"+u.Name,
 		promconfig.WithDialContextFunc(dial), promconfig.WithIdleConnTimeout(90*time.Second))
 	if err != nil {
-		return fmt.Errorf("http client of upstream %s: %w", u.Name, err)
+		return nil, fmt.Errorf("http client of upstream %s: %w", u.Name, err)
 	}
-	c.transport = rt
-	u.conn.Store(c)
-	if old != nil {
-		closeIdle(old.transport)
-	}
-	return nil
+	return func() {
+		u.conn.Store(c)
+		if old != nil {
+			closeIdle(old.transport)
+		}
+	}, nil
 }
 
 // Close closes connections that no push uses.
@@ -100,6 +115,15 @@ func (u *Upstream) Close() { closeIdle(u.conn.Load().transport) }
 
 // URL is where pushes go, without anything secret.
 func (u *Upstream) URL() string { return u.url.Redacted() }
+
+// harmless refuses the headers that tell the transport that it may send a push twice.
+func harmless(name string) error {
+	switch n := http.CanonicalHeaderKey(name); n {
+	case "Idempotency-Key", "X-Idempotency-Key":
+		return fmt.Errorf("%s would let a push be sent twice", n)
+	}
+	return nil
+}
 
 func closeIdle(rt http.RoundTripper) {
 	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
@@ -158,9 +182,12 @@ const maxAnswerBytes = 64 << 10
 // ctx ends the call when the sender goes away; the caller sets the deadline.
 func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
 	c := u.conn.Load()
-	req := u.request(ctx, c, r)
-	res, err := c.transport.RoundTrip(req)
+	bodies := &bodies{r: r}
+	res, err := c.transport.RoundTrip(u.request(ctx, c, r, bodies))
 	if err != nil {
+		// Not every round tripper on the way closes the body when it fails (prometheus/common does not where a file of
+		// tls_config, oauth2 or http_headers cannot be read): the buffer would never go back.
+		bodies.close()
 		return nil, u.noAnswer(ctx, c, err)
 	}
 	defer res.Body.Close()
@@ -173,11 +200,14 @@ func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
 	return out, u.judge(c, out)
 }
 
-func (u *Upstream) request(ctx context.Context, c *connection, r *Request) *http.Request {
+func (u *Upstream) request(ctx context.Context, c *connection, r *Request, bodies *bodies) *http.Request {
 	target := *u.url
 	target.Path = strings.TrimSuffix(target.Path, "/") + r.Path
+	if target.RawPath != "" {
+		target.RawPath = strings.TrimSuffix(target.RawPath, "/") + r.Path
+	}
 	if r.Path == "" {
-		target.Path = u.url.Path
+		target.Path, target.RawPath = u.url.Path, u.url.RawPath
 	}
 	h := make(http.Header, 8+len(u.headers))
 	h["Content-Type"] = []string{r.ContentType}
@@ -202,30 +232,51 @@ func (u *Upstream) request(ctx context.Context, c *connection, r *Request) *http
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		ContentLength: int64(len(r.Body)),
 	}).WithContext(ctx)
-	open := func() (io.ReadCloser, error) { return newBody(r), nil }
-	req.Body = newBody(r)
-	// GetBody lets the transport use another connection when not one byte went out on a stale one. It replays nothing else:
-	// a POST without Idempotency-Key is not replayable (net/http, Request.isReplayable).
-	req.GetBody = open
+	// A body of no bytes is none: the transport would wait for its first byte and then send it in chunks.
+	req.Body = http.NoBody
+	if len(r.Body) > 0 {
+		// GetBody lets the transport use another connection when not one byte went out on a stale one, or when the peer
+		// says that it has not looked at the stream (HTTP/2). It replays nothing else: a POST without Idempotency-Key is
+		// not replayable (net/http, Request.isReplayable).
+		req.Body, req.GetBody = bodies.open(), func() (io.ReadCloser, error) { return bodies.open(), nil }
+	}
 	return req
+}
+
+// bodies are the readers of one push, one for each connection that was tried.
+type bodies struct {
+	r      *Request
+	opened []*body
+}
+
+func (bs *bodies) open() *body {
+	if bs.r.Hold != nil {
+		bs.r.Hold()
+	}
+	b := &body{rest: bs.r.Body, release: bs.r.Release}
+	bs.opened = append(bs.opened, b)
+	return b
+}
+
+func (bs *bodies) close() {
+	for _, b := range bs.opened {
+		_ = b.Close()
+	}
 }
 
 // body is a request body that says when the transport is done with it.
 type body struct {
+	mu      sync.Mutex // guards rest and closed: a transport that gives up closes the body while its writer may be reading
 	rest    []byte
-	closed  atomic.Bool
+	closed  bool
 	release func()
 }
 
-func newBody(r *Request) *body {
-	if r.Hold != nil {
-		r.Hold()
-	}
-	return &body{rest: r.Body, release: r.Release}
-}
-
+// Read copies under the lock: once Close has returned, the bytes belong to another push.
 func (b *body) Read(p []byte) (int, error) {
-	if b.closed.Load() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	if len(b.rest) == 0 {
@@ -237,8 +288,13 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (b *body) Close() error {
-	if b.closed.CompareAndSwap(false, true) && b.release != nil {
-		b.release()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.closed, b.rest = true, nil
+		if b.release != nil {
+			b.release()
+		}
 	}
 	return nil
 }
