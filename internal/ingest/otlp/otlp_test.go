@@ -297,6 +297,16 @@ func TestStampsOfManySizes(t *testing.T) {
 	}
 }
 
+// TestBound has one point push every message around it over the next size at once: encode compares with the bound.
+func TestBound(t *testing.T) {
+	for _, around := range []int{128, 16384} {
+		for size := around - 60; size < around; size++ {
+			point := sub(1, wire.AppendString(nil, 99, string(make([]byte, size))))
+			encoded(t, otlp.MetricsHTTP, sub(1, sub(2, sub(2, sub(5, point)))), stamps[:1])
+		}
+	}
+}
+
 // TestOddPushes are counted as upstream counts them.
 func TestOddPushes(t *testing.T) {
 	f := func(name string, items int, raw []byte) {
