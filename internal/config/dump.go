@@ -114,7 +114,7 @@ func (d dumper) node(v reflect.Value) *yaml.Node {
 	case reflect.Uint64:
 		return scalar("!!int", strconv.FormatUint(v.Uint(), 10))
 	case reflect.Float64:
-		return scalar("!!float", strconv.FormatFloat(v.Float(), 'g', -1, 64))
+		return scalar("", strconv.FormatFloat(v.Float(), 'g', -1, 64)) // a tag would be written out where the value reads as an int
 	}
 	panic("BUG: cannot dump " + v.Type().String())
 }

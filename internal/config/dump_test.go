@@ -125,7 +125,7 @@ func TestMaskedHasTheSameShape(t *testing.T) {
 	}
 	for _, line := range []string{
 		"http_listen:\n    - :8080\n    - address: :9411\n      environment: prod", "max_body_bytes: 16MiB", "max_connection_age: 5m\n", "timeout: 1m30s",
-		`username: "12345"`, "remote_write_version: same", "follow_redirects: false", "proxy_url: http://user:xxxxx@proxy:3128\n", "cluster: $${env:eu}",
+		`username: "12345"`, "remote_write_version: same", "follow_redirects: false", "proxy_url: http://user:xxxxx@proxy:3128\n", "cluster: $${env:eu}", "burst_seconds: 10\n", "sample_ratio: 1\n",
 	} {
 		if !strings.Contains(string(out), line) {
 			t.Errorf("no %q in\n%s", line, out)
