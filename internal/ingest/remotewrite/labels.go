@@ -1,0 +1,123 @@
+package remotewrite
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+// label is one label of the series in hand. It points into the push.
+type label struct {
+	name, value []byte
+	// raw is the label as a field of a v1 series, so that what is unknown in it survives. Only where v1 is read and written.
+	raw []byte
+	// nameRef and valueRef are its place in the symbol table. Only where v2 is read or written.
+	nameRef, valueRef uint32
+	// at is where it stood, so that sorting keeps the order of equal names.
+	at int
+}
+
+// newStamps returns stamps as labels. One with an empty value, which in Prometheus means no label, has no raw: it removes.
+func newStamps(stamps []labels.Label) []label {
+	if len(stamps) == 0 {
+		return nil
+	}
+	ls := make([]label, len(stamps))
+	for i, s := range stamps {
+		ls[i] = label{name: []byte(s.Name), value: []byte(s.Value)}
+		if s.Value != "" {
+			raw := make([]byte, 0, wire.BytesLen(v1Labels, labelLen(s)))
+			ls[i].raw = appendLabel(raw, ls[i].name, ls[i].value)
+		}
+	}
+	return ls
+}
+
+// appendLabel appends a label as field 1, which it is in series and exemplars of v1.
+func appendLabel(dst, name, value []byte) []byte {
+	size := wire.BytesLen(labelName, len(name)) + wire.BytesLen(labelValue, len(value))
+	if len(name) < 0x80 && len(value) < 0x80 && size < 0x80 {
+		dst = append(dst, v1Labels<<3|2, byte(size), labelName<<3|2, byte(len(name)))
+		dst = append(dst, name...)
+		dst = append(dst, labelValue<<3|2, byte(len(value)))
+		return append(dst, value...)
+	}
+	dst, mark, width := openSized(dst, v1Labels, size)
+	dst = wire.AppendBytes(dst, labelName, name)
+	dst = wire.AppendBytes(dst, labelValue, value)
+	return closeSized(dst, mark, width)
+}
+
+// find returns the stamp called name, -1 if there is none. There are few.
+func find(stamps []label, name []byte) int {
+	for i := range stamps {
+		if string(stamps[i].name) == string(name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// carries says whether ls has each stamp exactly once and with its value.
+func carries(ls, stamps []label) bool {
+	found := 0
+	for i := range ls {
+		s := find(stamps, ls[i].name)
+		if s < 0 {
+			continue
+		}
+		if len(stamps[s].value) == 0 || string(stamps[s].value) != string(ls[i].value) || slices.ContainsFunc(ls[:i], func(l label) bool { return string(l.name) == string(ls[i].name) }) {
+			return false
+		}
+		found++
+	}
+	for i := range stamps {
+		if len(stamps[i].value) == 0 {
+			found++
+		}
+	}
+	return found == len(stamps)
+}
+
+// canonical returns ls with the stamps in place of all labels of their names, without empty values, sorted by name. It
+// overwrites ls.
+func canonical(ls, stamps []label) []label {
+	keep := ls[:0]
+	for _, l := range ls {
+		if len(l.value) > 0 && find(stamps, l.name) < 0 {
+			keep = append(keep, l)
+		}
+	}
+	for _, s := range stamps {
+		if len(s.value) > 0 {
+			keep = append(keep, s)
+		}
+	}
+	return sorted(keep)
+}
+
+// sorted sorts ls by name, byte by byte, as both versions demand. Labels of one name keep their order.
+func sorted(ls []label) []label {
+	for i := 1; i < len(ls); i++ {
+		if string(ls[i].name) < string(ls[i-1].name) {
+			slices.SortFunc(ls, func(a, b label) int {
+				return cmp.Or(bytes.Compare(a.name, b.name), cmp.Compare(a.at, b.at))
+			})
+			break
+		}
+	}
+	return ls
+}
+
+// metricName returns the first __name__ that has a value.
+func metricName(ls []label) (l label, ok bool) {
+	for i := range ls {
+		if string(ls[i].name) == "__name__" && len(ls[i].value) > 0 {
+			return ls[i], true
+		}
+	}
+	return label{}, false
+}

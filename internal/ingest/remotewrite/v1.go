@@ -1,0 +1,296 @@
+package remotewrite
+
+import (
+	"fmt"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+// batchV1 is one WriteRequest.
+type batchV1 struct {
+	raw   []byte
+	count ingest.Count
+
+	series   int
+	metadata int
+	labels   int // of series and exemplars together
+	// mixed is how many series hold samples and histograms, and mixedLabels how many labels those have.
+	mixed, mixedLabels int
+	// private: fields 1000 or 1001 are there, and have to go.
+	private bool
+	// ragged: some series has a label after a field that is none.
+	ragged bool
+
+	scratch []label
+}
+
+func decodeV1(raw []byte, _ ingest.Content) (ingest.Batch, error) {
+	b := &batchV1{raw: raw}
+	if err := b.check(); err != nil {
+		return nil, ingest.Malformed("remote_write 1.0 push", err)
+	}
+	return b, nil
+}
+
+func (b *batchV1) check() (err error) {
+	var f wire.Field
+	for msg := b.raw; len(msg) > 0; {
+		if msg, err = wire.Next(msg, &f); err != nil {
+			return err
+		}
+		switch f.Num {
+		case v1Series, v1Metadata:
+			if f.Type != wire.Bytes {
+				return errWireType
+			}
+			if f.Num == v1Metadata {
+				b.metadata++
+				err = check(f.Data, metadataV1)
+			} else if err = b.checkSeries(f.Data); err != nil {
+				err = fmt.Errorf("series %d: %w", b.series, err)
+			} else {
+				b.series++
+			}
+			if err != nil {
+				return err
+			}
+		case v2Symbols, v2Series:
+			return errV2Body
+		case skipLabelValidation, skipLabelCountValidation:
+			b.private = true
+		}
+	}
+	return nil
+}
+
+// checkSeries checks one TimeSeries and counts what is in it.
+func (b *batchV1) checkSeries(msg []byte) (err error) {
+	var f wire.Field
+	var labels, samples, histograms int
+	late := false
+	for len(msg) > 0 {
+		if msg[0] == v1Labels<<3|2 && len(msg) > 1 && msg[1] < 0x80 && int(msg[1])+2 <= len(msg) {
+			// The common case of the generic code below: a series is labels for nine tenths.
+			end := int(msg[1]) + 2
+			if _, _, ok := plainLabel(msg[2:end]); ok {
+				labels++
+				b.ragged = b.ragged || late
+				msg = msg[end:]
+				continue
+			}
+		}
+		if msg, err = wire.Next(msg, &f); err != nil {
+			return err
+		}
+		if f.Num >= v1Labels && f.Num <= v1Histograms && f.Type != wire.Bytes {
+			return errWireType
+		}
+		switch f.Num {
+		case v1Labels:
+			labels++
+			b.ragged = b.ragged || late
+			err = check(f.Data, labelShape)
+		case v1Samples:
+			samples++
+			if !plainSample(f.Data) {
+				err = check(f.Data, sampleV1)
+			}
+		case v1Exemplars:
+			b.count.Exemplars++
+			err = b.checkExemplar(f.Data)
+		case v1Histograms:
+			histograms++
+			err = check(f.Data, histogramV1)
+		}
+		if err != nil {
+			return err
+		}
+		late = late || f.Num != v1Labels
+	}
+	if labels > maxLabels {
+		return errLabels
+	}
+	if samples > 0 && histograms > 0 {
+		b.mixed++
+		b.mixedLabels += labels
+	}
+	b.labels += labels
+	b.count.Samples += samples
+	b.count.Histograms += histograms
+	b.count.Items += samples + histograms
+	return nil
+}
+
+func (b *batchV1) checkExemplar(msg []byte) (err error) {
+	var f wire.Field
+	n := 0
+	for len(msg) > 0 {
+		if msg, err = wire.Next(msg, &f); err != nil {
+			return err
+		}
+		switch f.Num {
+		case exemplarLabels:
+			if f.Type != wire.Bytes {
+				return errWireType
+			}
+			n++
+			err = check(f.Data, labelShape)
+		case 2:
+			err = checkField(&f, fixed64)
+		case exemplarLast:
+			err = checkField(&f, varint)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if b.labels += n; n > maxLabels {
+		return errLabels
+	}
+	return nil
+}
+
+// Items is how many samples and histograms there are.
+func (b *batchV1) Items() int { return b.count.Items }
+
+// converts says whether the push is to leave as 2.0. One without series stays what it is: 2.0 has no place for metadata
+// that belongs to no series, and an empty push proves nothing there.
+func (b *batchV1) converts(e ingest.Edit) bool { return e.Form.Version == 2 && b.series > 0 }
+
+// Bound is what Encode appends at most.
+func (b *batchV1) Bound(e ingest.Edit) int {
+	if b.converts(e) {
+		return b.boundV2(e)
+	}
+	if !b.private && (len(e.Stamps) == 0 || b.series == 0) {
+		return 0
+	}
+	stamps := 0
+	for _, s := range e.Stamps {
+		stamps += wire.BytesLen(v1Labels, labelLen(s))
+	}
+	// Beside the stamps a series grows by its own length, from one byte to five.
+	return len(b.raw) + b.series*(stamps+4)
+}
+
+// labelLen is how many bytes the message of l takes.
+func labelLen(l labels.Label) int {
+	return wire.BytesLen(labelName, len(l.Name)) + wire.BytesLen(labelValue, len(l.Value))
+}
+
+// Encode appends the push as it leaves.
+func (b *batchV1) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
+	if b.converts(e) {
+		return b.encodeV2(dst, e)
+	}
+	stamps := newStamps(e.Stamps)
+	res := ingest.Result{Form: FormV1, Sent: b.count}
+	if !b.private && b.carries(stamps) {
+		res.Unchanged = true
+		return res, nil
+	}
+	var f wire.Field
+	for msg := b.raw; len(msg) > 0; {
+		msg = next(msg, &f)
+		switch {
+		case f.Num == v1Series && len(stamps) > 0:
+			dst = b.stamp(dst, &f, stamps)
+		case f.Num != skipLabelValidation && f.Num != skipLabelCountValidation:
+			dst = append(dst, f.Raw...)
+		}
+	}
+	res.Body = dst
+	return res, nil
+}
+
+// carries says whether every series has every stamp already. Usually the first has not.
+func (b *batchV1) carries(stamps []label) bool {
+	if len(stamps) == 0 {
+		return true
+	}
+	var f wire.Field
+	for msg := b.raw; len(msg) > 0; {
+		msg = next(msg, &f)
+		if f.Num == v1Series && !carries(b.collect(f.Data), stamps) {
+			return false
+		}
+	}
+	return true
+}
+
+// collect returns the labels of a series. They are valid until the next call.
+func (b *batchV1) collect(series []byte) []label {
+	var f wire.Field
+	b.scratch = b.scratch[:0]
+	for len(series) > 0 {
+		series = next(series, &f)
+		if f.Num == v1Labels {
+			name, value := readLabel(f.Data)
+			b.scratch = append(b.scratch, label{name: name, value: value, raw: f.Raw, at: len(b.scratch)})
+		}
+	}
+	return b.scratch
+}
+
+// stamp appends the series f with stamps.
+func (b *batchV1) stamp(dst []byte, f *wire.Field, stamps []label) []byte {
+	start := len(dst)
+	most := len(f.Data)
+	for i := range stamps {
+		most += len(stamps[i].raw)
+	}
+	dst, mark, width := openSized(dst, v1Series, most)
+	if !b.ragged {
+		if out, ok := mergeV1(dst, f.Data, stamps); ok {
+			return closeSized(out, mark, width)
+		}
+	}
+	ls := b.collect(f.Data)
+	if carries(ls, stamps) {
+		return append(dst[:start], f.Raw...)
+	}
+	for _, l := range canonical(ls, stamps) {
+		dst = append(dst, l.raw...)
+	}
+	var g wire.Field
+	for msg := f.Data; len(msg) > 0; {
+		if msg = next(msg, &g); g.Num != v1Labels {
+			dst = append(dst, g.Raw...)
+		}
+	}
+	return closeSized(dst, mark, width)
+}
+
+// mergeV1 appends series with stamps, in one walk and by copying the stretches between them. It gives up where the labels
+// are not strictly sorted or a value is empty.
+func mergeV1(dst, series []byte, stamps []label) ([]byte, bool) {
+	var prev []byte
+	var f wire.Field
+	done, copied, at := 0, 0, 0 // stamps written, and how much of series is copied and read
+	for at < len(series) && series[at] == v1Labels<<3|2 {
+		rest := next(series[at:], &f)
+		end := len(series) - len(rest)
+		name, value := readLabel(f.Data)
+		if len(value) == 0 || string(name) <= string(prev) {
+			return dst, false
+		}
+		prev = name
+		for done < len(stamps) && string(stamps[done].name) <= string(name) {
+			dst = append(dst, series[copied:at]...)
+			dst = append(dst, stamps[done].raw...)
+			copied = at
+			if string(stamps[done].name) == string(name) {
+				copied = end
+			}
+			done++
+		}
+		at = end
+	}
+	dst = append(dst, series[copied:at]...)
+	for ; done < len(stamps); done++ {
+		dst = append(dst, stamps[done].raw...)
+	}
+	return append(dst, series[at:]...), true
+}

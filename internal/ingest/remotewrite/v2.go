@@ -1,0 +1,306 @@
+package remotewrite
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+// batchV2 is one io.prometheus.write.v2.Request.
+type batchV2 struct {
+	raw   []byte
+	count ingest.Count // all that came, refused series included
+
+	symbols int // in the table, never over what 32 bits count: snappy has no longer bodies
+	series  int
+	// private: fields 1000 or 1001 are there, and have to go.
+	private bool
+	// disorder: series before symbols, or refs after other fields. Protobuf allows it, Mimir does not.
+	disorder bool
+	// ragged: the refs of some series are not one packed field at its start.
+	ragged bool
+
+	// bad are series whose refs lead nowhere, badCount what is in them, and badText what is wrong with the first.
+	bad      int
+	badCount ingest.Count
+	badText  string
+
+	table   []uint32 // where in raw the length of each symbol stands; built when first needed
+	scratch []label
+}
+
+func decodeV2(raw []byte, _ ingest.Content) (ingest.Batch, error) {
+	b := &batchV2{raw: raw}
+	err := b.checkRequest()
+	if err == nil {
+		err = b.checkAllSeries()
+	}
+	if err != nil {
+		return nil, ingest.Malformed("remote_write 2.0 push", err)
+	}
+	return b, nil
+}
+
+// checkRequest counts symbols and series. Series are looked at later: their symbols may come after them.
+func (b *batchV2) checkRequest() (err error) {
+	var f wire.Field
+	empty := true // symbols[0]
+	for msg := b.raw; len(msg) > 0; {
+		if msg, err = wire.Next(msg, &f); err != nil {
+			return err
+		}
+		if (f.Num == v2Symbols || f.Num == v2Series) && f.Type != wire.Bytes {
+			return errWireType
+		}
+		switch f.Num {
+		case 1, 2, 3:
+			return errV1Body
+		case v2Symbols:
+			if b.symbols == 0 {
+				empty = len(f.Data) == 0
+			}
+			b.disorder = b.disorder || b.series > 0
+			b.symbols++
+		case v2Series:
+			b.series++
+		case skipLabelValidation, skipLabelCountValidation:
+			b.private = true
+		}
+	}
+	if b.series > 0 && (b.symbols == 0 || !empty) {
+		return errSymbols
+	}
+	return nil
+}
+
+func (b *batchV2) checkAllSeries() (err error) {
+	var f wire.Field
+	n := 0
+	for msg := b.raw; n < b.series; {
+		if msg, err = wire.Next(msg, &f); err != nil {
+			return err
+		}
+		if f.Num != v2Series {
+			continue
+		}
+		c := seriesChecker{symbols: uint32(b.symbols)}
+		if err = c.check(f.Data); err != nil {
+			return fmt.Errorf("series %d: %w", n, err)
+		}
+		b.count = b.count.Add(c.count)
+		b.disorder = b.disorder || c.late
+		b.ragged = b.ragged || c.late || c.refFields != 1 || c.unpacked
+		if c.fault != nil {
+			if b.bad++; b.bad == 1 {
+				b.badText = fmt.Sprintf("series %d%s: %v", n, b.nameOf(f.Data), c.fault)
+			}
+			b.badCount = b.badCount.Add(c.count)
+		}
+		n++
+	}
+	return nil
+}
+
+// seriesChecker checks one TimeSeries of v2.
+type seriesChecker struct {
+	symbols uint32
+	count   ingest.Count
+	// fault is what is wrong with refs. The series is well formed but means nothing.
+	fault error
+
+	refFields int
+	unpacked  bool // a ref that is a field of its own
+	late      bool // a ref after a field that is none
+}
+
+var errOddRefs = errors.New("an odd number of label refs")
+
+func (c *seriesChecker) check(msg []byte) (err error) {
+	var f wire.Field
+	refs := 0
+	other := false
+	help, unit := uint64(0), uint64(0)
+	for len(msg) > 0 {
+		if msg, err = wire.Next(msg, &f); err != nil {
+			return err
+		}
+		if f.Num >= v2Samples && f.Num <= v2Metadata && f.Type != wire.Bytes {
+			return errWireType
+		}
+		switch f.Num {
+		case v2Refs:
+			c.refFields++
+			c.unpacked = c.unpacked || f.Type != wire.Bytes
+			c.late = c.late || other
+			var n int
+			if n, err = c.checkRefs(&f, "label"); err == nil {
+				refs += n
+			}
+		case v2Samples:
+			c.count.Samples++
+			if !plainSample(f.Data) {
+				err = check(f.Data, sampleV2)
+			}
+		case v2Histograms:
+			c.count.Histograms++
+			err = check(f.Data, histogramV2)
+		case v2Exemplars:
+			c.count.Exemplars++
+			err = c.checkExemplar(f.Data)
+		case v2Metadata:
+			err = readMetadata(f.Data, nil, &help, &unit)
+		}
+		if err != nil {
+			return err
+		}
+		other = other || f.Num != v2Refs
+	}
+	c.count.Items = c.count.Samples + c.count.Histograms
+	c.inTable(help, "help")
+	c.inTable(unit, "unit")
+	return c.countRefs(refs)
+}
+
+// checkRefs checks one field of refs, packed or not, and says how many there are.
+func (c *seriesChecker) checkRefs(f *wire.Field, what string) (n int, err error) {
+	switch f.Type {
+	case wire.Varint:
+		c.inTable(f.Int, what)
+		return 1, nil
+	case wire.Bytes:
+	default:
+		return 0, errWireType
+	}
+	p := f.Data
+	for i := 0; i < len(p); n++ {
+		v := uint64(p[i])
+		switch {
+		case v < 0x80:
+			i++
+		case i+1 < len(p) && p[i+1] < 0x80:
+			v = v&0x7f | uint64(p[i+1])<<7
+			i += 2
+		default:
+			var l int
+			if v, l = wire.Uvarint(p[i:]); l == 0 {
+				return n, errPacked
+			} else if l < 0 {
+				return n, wire.ErrVarint
+			}
+			i += l
+		}
+		if uint32(v) >= c.symbols {
+			c.inTable(v, what)
+		}
+	}
+	return n, nil
+}
+
+// inTable notes a ref that leads out of the symbol table. As in every protobuf reader only 32 bits of it count.
+func (c *seriesChecker) inTable(ref uint64, what string) {
+	if uint32(ref) >= c.symbols && c.fault == nil {
+		c.fault = fmt.Errorf("%s ref %d is outside the symbol table of %d", what, uint32(ref), c.symbols)
+	}
+}
+
+func (c *seriesChecker) countRefs(n int) error {
+	if n/2 > maxLabels {
+		return errLabels
+	}
+	if n%2 != 0 && c.fault == nil {
+		c.fault = errOddRefs
+	}
+	return nil
+}
+
+func (c *seriesChecker) checkExemplar(msg []byte) (err error) {
+	var f wire.Field
+	refs := 0
+	for len(msg) > 0 {
+		if msg, err = wire.Next(msg, &f); err != nil {
+			return err
+		}
+		switch f.Num {
+		case exemplarLabels:
+			var n int
+			if n, err = c.checkRefs(&f, "exemplar label"); err == nil {
+				refs += n
+			}
+		case 2:
+			err = checkField(&f, fixed64)
+		case exemplarLast:
+			err = checkField(&f, varint)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return c.countRefs(refs)
+}
+
+// readMetadata reads a Metadata message into what is not nil. What it does not mention keeps its value: doubled messages merge.
+func readMetadata(msg []byte, typ, help, unit *uint64) (err error) {
+	var f wire.Field
+	for len(msg) > 0 {
+		if msg, err = wire.Next(msg, &f); err != nil {
+			return err
+		}
+		var p *uint64
+		switch f.Num {
+		case metadataType:
+			p = typ
+		case v2MetadataHelp:
+			p = help
+		case v2MetadataUnit:
+			p = unit
+		default:
+			continue
+		}
+		if f.Type != wire.Varint {
+			return errWireType
+		}
+		if p != nil {
+			*p = f.Int
+		}
+	}
+	return nil
+}
+
+// Items is how many samples and histograms there are.
+func (b *batchV2) Items() int { return b.count.Items }
+
+// sent is what is left without the bad series.
+func (b *batchV2) sent() ingest.Count {
+	c, d := b.count, b.badCount
+	return ingest.Count{Items: c.Items - d.Items, Samples: c.Samples - d.Samples, Histograms: c.Histograms - d.Histograms, Exemplars: c.Exemplars - d.Exemplars}
+}
+
+// refused names the bad series.
+func (b *batchV2) refused() []ingest.Refusal {
+	if b.bad == 0 {
+		return nil
+	}
+	return []ingest.Refusal{{Reason: "invalid_item", Items: b.badCount.Items, Text: b.badText}}
+}
+
+// isBad says whether the refs of series lead nowhere.
+func (b *batchV2) isBad(series []byte) bool {
+	if b.bad == 0 {
+		return false
+	}
+	c := seriesChecker{symbols: uint32(b.symbols)}
+	return c.check(series) != nil || c.fault != nil
+}
+
+// nameOf is the metric of a series for a text that shows it: nothing where it cannot be told.
+func (b *batchV2) nameOf(series []byte) string {
+	if name, ok := metricName(b.collect(series)); ok {
+		return fmt.Sprintf(" (metric %q)", clip(name.value))
+	}
+	return ""
+}
+
+// clip shortens what is shown of a string that may have a megabyte.
+func clip(s []byte) []byte { return s[:min(len(s), 200)] }
