@@ -151,6 +151,17 @@ func walkTimestamp(msg []byte) error {
 	var f wire.Field
 	var seconds int64
 	var nanos int32
+	// Every sender writes seconds first: one tag known beforehand, for every line there is.
+	if len(msg) > 1 && msg[0] == timeSeconds<<3|byte(wire.Varint) {
+		if v, n := wire.Uvarint(msg[1:]); n > 0 {
+			seconds, msg = int64(v), msg[1+n:]
+			if len(msg) > 1 && msg[0] == timeNanos<<3|byte(wire.Varint) {
+				if v, n := wire.Uvarint(msg[1:]); n > 0 {
+					nanos, msg = int32(v), msg[1+n:]
+				}
+			}
+		}
+	}
 	for len(msg) > 0 {
 		var err error
 		if msg, err = wire.Next(msg, &f); err != nil {
