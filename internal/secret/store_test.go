@@ -424,6 +424,37 @@ func TestRefused(t *testing.T) {
 	})
 }
 
+// What was refused once is offered at once when it comes again after the file was good.
+func TestRefusedThenGoodThenAgain(t *testing.T) {
+	l := newLab(t, byEvents)
+	p := l.write("a", "token-1")
+	l.holds(p, "token-1")
+	l.refuse = map[string]error{"a": errors.New("doubles a credential")}
+	l.run()
+	l.write("a", "token-2")
+	l.stale("doubles a credential")
+	l.write("a", "token-1")
+	l.stale("")
+	l.mu.Lock()
+	l.refuse = nil
+	l.mu.Unlock()
+	l.write("a", "token-2")
+	l.holds(p, "token-2")
+}
+
+// With the waits of the product, not those of the tests.
+func TestInForceSoon(t *testing.T) {
+	l := newLab(t, func(*Store) {})
+	l.s.settle = settleFor
+	p := l.write("a", "token-1")
+	l.holds(p, "token-1")
+	l.run()
+	begin := time.Now()
+	l.write("a", "token-2")
+	l.holds(p, "token-2")
+	t.Logf("in force after %s", time.Since(begin))
+}
+
 // A credential that moves from one file to another is refused while it is in both and taken when it is in one.
 func TestRefusedBesideOther(t *testing.T) {
 	l := newLab(t, byEvents)
