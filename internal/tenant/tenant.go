@@ -112,10 +112,11 @@ func (r Reason) Fault() *fault.Error {
 
 // Use is when a credential last identified its client.
 type Use struct {
-	Environment, Client string
+	Environment string `json:"environment"`
+	Client      string `json:"client"`
 	// File and Line are where it stands. A certificate name has neither.
-	File string
-	Line int
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
 	// At is zero if it has not been used since this process began.
-	At time.Time
+	At time.Time `json:"at,omitzero"`
 }
