@@ -176,7 +176,8 @@ func (g *Gateway) forward(p *push, x *exit, batch ingest.Batch, f *ingest.Form) 
 	} else {
 		answer.Written = out.result.Sent
 	}
-	p.forwarded(out, answer)
+	answer.Rejected = min(answer.Rejected, out.result.Sent.Items) // upstream's word, but no more than there was
+	p.forwarded(out, answer.Rejected)
 	g.lost(out.result.Lost)
 	answer.Refused = out.result.Refused
 	return answer, nil

@@ -124,11 +124,9 @@ func (p *push) refused(r ingest.Result) {
 	}
 }
 
-// forwarded books what upstream took.
-func (p *push) forwarded(out packed, a ingest.Answer) {
-	sent := out.result.Sent.Items
-	rejected := min(a.Rejected, sent)
-	p.entry.forwarded = sent - rejected
+// forwarded books what upstream took, of the items sent and but for those it says it rejected.
+func (p *push) forwarded(out packed, rejected int) {
+	p.entry.forwarded = out.result.Sent.Items - rejected
 	p.entry.fail("partial", rejected)
 	p.entry.forwardedBytes = len(out.buffer.B)
 }
