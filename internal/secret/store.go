@@ -21,6 +21,8 @@ const (
 	settleFor = 150 * time.Millisecond
 	// patience is how long a file may go on changing before it is taken as it is, so that it is not ignored for ever.
 	patience = 2 * time.Second
+	// insistEvery is when what was refused is offered again though no file has changed: the reason may lie elsewhere.
+	insistEvery = time.Minute
 )
 
 // Store reads secret files, keeps what they held when they were last good, and watches them while Run runs.
@@ -29,6 +31,7 @@ type Store struct {
 	log        *slog.Logger
 	poll       time.Duration
 	settle     time.Duration
+	insist     time.Duration
 	newWatcher func() (*fsnotify.Watcher, error)
 	onChange   func(Offer) map[string]error
 
@@ -71,6 +74,7 @@ func New(log *slog.Logger) *Store {
 		log:        log,
 		poll:       pollEvery,
 		settle:     settleFor,
+		insist:     insistEvery,
 		newWatcher: fsnotify.NewWatcher,
 		kick:       make(chan struct{}, 1),
 		files:      map[string]*file{},
@@ -79,8 +83,8 @@ func New(log *slog.Logger) *Store {
 
 // OnChange sets the user of all files: f is called from Run when files have new content, and says by path what it
 // refuses and why. It must take the whole offer or, when it refuses anything, nothing of it: the rest is then offered
-// again. What was refused keeps its last good content, is Stale with that reason, and is offered again from time to
-// time, since what it collides with may change. Without f everything is taken. To be called before Run.
+// again. What was refused keeps its last good content, is Stale with that reason, and is offered again when any file
+// changes, after Retain, and every minute. Without f everything is taken. To be called before Run.
 func (s *Store) OnChange(f func(Offer) map[string]error) { s.onChange = f }
 
 // Offer is new content that is not in force yet.

@@ -290,6 +290,30 @@ func TestRefusedThenGoodThenAgain(t *testing.T) {
 	l.holds(p, "token-2")
 }
 
+// What was refused is offered again from time to time, and not at each poll: its user may log each time.
+func TestInsists(t *testing.T) {
+	offered := func(insist time.Duration) int {
+		l := newLab(t, byPolling)
+		l.s.insist = insist
+		p := l.write("a", "token-1")
+		l.holds(p, "token-1")
+		l.refuse = map[string]error{"a": errors.New("doubles a credential")}
+		l.run()
+		l.write("a", "token-2")
+		l.stale("doubles a credential")
+		<-time.After(300 * time.Millisecond) // 15 polls
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.offers)
+	}
+	if n := offered(time.Hour); n != 1 {
+		t.Errorf("offered %d times, want once", n)
+	}
+	if n := offered(20 * time.Millisecond); n < 2 {
+		t.Errorf("offered %d times, want again", n)
+	}
+}
+
 // With the waits of the product, not those of the tests.
 func TestInForceSoon(t *testing.T) {
 	l := newLab(t, func(*Store) {})

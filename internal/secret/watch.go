@@ -24,6 +24,8 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 	poll := time.NewTicker(s.poll)
 	defer poll.Stop()
+	insist := time.NewTicker(s.insist)
+	defer insist.Stop()
 	soon := time.NewTimer(0) // files may have changed since they were read, before Run
 	defer soon.Stop()
 	waiting, again := true, false
@@ -43,6 +45,7 @@ func (s *Store) Run(ctx context.Context) error {
 			wait = s.settle
 		case <-poll.C:
 			w.all()
+		case <-insist.C:
 			again = true
 		case <-s.kick:
 			w.all()
