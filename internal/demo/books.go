@@ -1,0 +1,306 @@
+package demo
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/fakecloud"
+)
+
+// books hold both sides of the truth: what senders sent and were told, and what the cloud stored. A sender has one push
+// under way at a time, and its items are compared one by one when it is answered; so the books need no more room after
+// a day than after a second.
+type books struct {
+	mu       sync.Mutex // guards what follows
+	accounts map[string]*account
+	order    []string
+	// strays are items that the cloud stored and nobody sent, or not so.
+	strays uint64
+	events []event // the newest, oldest first
+}
+
+// account is one sender.
+type account struct {
+	env, client string
+	dialect     dialect
+
+	// What the sender did and was told.
+	pushes, sent, acknowledged, refused, abandoned uint64
+	answers                                        map[string]int // attempts by answer
+	took                                           []time.Duration
+	next                                           int // where in took the next one goes
+
+	// What the cloud stored.
+	stored uint64            // items, each counted once
+	users  map[string]uint64 // items by the cloud's user that they came with, doubles included
+
+	// What must not be, and doubles that may.
+	lost, altered, misplaced, afterRefusal, doubled uint64
+	resent                                          uint64
+
+	open    map[uint64]*open // the items under way, by number
+	retried bool             // the push under way was sent more than once
+	closed  []span           // the last pushes, newest last
+}
+
+// open is an item under way.
+type open struct {
+	digest uint64
+	seen   int
+}
+
+// span is the items of a push that is done.
+type span struct {
+	first, last uint64
+	retried     bool
+}
+
+// event is a line for the viewer.
+type event struct {
+	at   time.Time
+	tone tone
+	text string
+}
+
+const (
+	keepEvents = 50
+	keepSpans  = 64
+	keepTook   = 512
+)
+
+func newBooks() *books { return &books{accounts: map[string]*account{}} }
+
+// enter adds a sender.
+func (b *books) enter(id, env, client string, d dialect) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.order = append(b.order, id)
+	b.accounts[id] = &account{env: env, client: client, dialect: d, answers: map[string]int{}, users: map[string]uint64{}}
+}
+
+// begin enters the items of a new push.
+func (b *books) begin(id string, items []sighting) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.accounts[id]
+	a.pushes++
+	a.sent += uint64(len(items))
+	a.retried = false
+	a.open = make(map[uint64]*open, len(items))
+	for _, s := range items {
+		a.open[s.seq] = &open{digest: s.digest}
+	}
+}
+
+// attempt enters the answer to one try.
+func (b *books) attempt(id string, ans answer, took time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.accounts[id]
+	a.answers[ans.code]++
+	if ans.verdict != accepted {
+		return
+	}
+	if len(a.took) < keepTook {
+		a.took = append(a.took, took)
+	} else {
+		a.took[a.next] = took
+		a.next = (a.next + 1) % keepTook
+	}
+}
+
+// retry enters that the push under way goes out again: from now on its items may be stored twice.
+func (b *books) retry(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.accounts[id].retried = true
+}
+
+// finish closes the push under way and compares what was said about it with what was stored.
+func (b *books) finish(id string, v verdict) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.accounts[id]
+	sp := span{first: ^uint64(0), retried: a.retried}
+	for seq, o := range a.open {
+		sp.first, sp.last = min(sp.first, seq), max(sp.last, seq)
+		switch {
+		case v == accepted:
+			a.acknowledged++
+			if o.seen == 0 {
+				a.lost++
+			}
+		case v == refused && o.seen > 0:
+			a.afterRefusal++
+		case v == refused:
+			a.refused++
+		case o.seen == 0: // given up, and not stored; where it was stored only the answer is missing
+			a.abandoned++
+		}
+	}
+	a.open = nil
+	if len(a.closed) == keepSpans {
+		a.closed = a.closed[1:]
+	}
+	a.closed = append(a.closed, sp)
+}
+
+// sighted enters what the cloud stored. The cloud calls it before it answers.
+func (b *books) sighted(p *fakecloud.Push) {
+	seen := sightings(p) // decoding is not for under the lock
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range seen {
+		a := b.accounts[s.sender]
+		if a == nil {
+			b.strays++
+			continue
+		}
+		a.users[p.Instance.Name+" "+p.Instance.User]++
+		if s.stamp != a.env || !belongs(p.Instance.Name, a.env) {
+			a.misplaced++
+		}
+		if o := a.open[s.seq]; o != nil {
+			a.see(s, o)
+			continue
+		}
+		a.late(s)
+	}
+}
+
+// see enters an item of the push under way.
+func (a *account) see(s sighting, o *open) {
+	o.seen++
+	switch {
+	case s.digest != o.digest:
+		a.altered++
+	case o.seen == 1:
+		a.stored++
+	case a.retried:
+		a.resent++
+	default:
+		a.doubled++
+	}
+}
+
+// late enters an item of a push that was answered already: a double, if the sender ever sent it.
+func (a *account) late(s sighting) {
+	for _, sp := range a.closed {
+		if s.seq >= sp.first && s.seq <= sp.last && sp.retried {
+			a.resent++
+			return
+		}
+	}
+	a.doubled++
+}
+
+// belongs says whether the instance prod-metrics is of the environment prod.
+func belongs(instance, env string) bool {
+	return len(instance) > len(env) && instance[:len(env)] == env && instance[len(env)] == '-'
+}
+
+// say enters an event.
+func (b *books) say(t tone, text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.events) == keepEvents {
+		b.events = b.events[1:]
+	}
+	b.events = append(b.events, event{time.Now(), t, text})
+}
+
+// row is an account as it is shown.
+type row struct {
+	env, client, protocol, signal string
+	pushes, sent, stored          uint64
+	waiting                       uint64
+	answers                       map[string]int
+	users                         []string
+	p50, p99                      time.Duration
+}
+
+// totals are the sums over all accounts.
+type totals struct {
+	pushes, sent, stored, waiting, refused, abandoned      uint64
+	acknowledged, resent                                   uint64
+	lost, altered, misplaced, afterRefusal, doubled, stray uint64
+}
+
+// snapshot is one moment of the demo.
+type snapshot struct {
+	up                     time.Duration
+	http, grpc, admin, url string
+	rows                   []row
+	sum                    totals
+	events                 []event
+	violations             []string
+}
+
+// balanced says whether every item is where it has to be.
+func (s snapshot) balanced() bool {
+	t := s.sum
+	return t.sent == t.stored+t.refused+t.waiting+t.abandoned &&
+		t.lost+t.altered+t.misplaced+t.afterRefusal+t.doubled+t.stray == 0 && len(s.violations) == 0
+}
+
+func (d *demo) snapshot() snapshot {
+	s := snapshot{
+		up: time.Since(d.began), url: d.cloud.URL(),
+		http: d.gateway.HTTP, grpc: d.gateway.GRPC, admin: d.gateway.Admin,
+	}
+	for _, v := range d.cloud.Violations() {
+		s.violations = append(s.violations, v.String())
+	}
+	d.books.into(&s)
+	return s
+}
+
+func (b *books) into(s *snapshot) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.events = slices.Clone(b.events)
+	s.sum.stray = b.strays
+	for _, id := range b.order {
+		a := b.accounts[id]
+		r := row{
+			env: a.env, client: a.client, protocol: a.dialect.name, signal: a.dialect.signal,
+			pushes: a.pushes, sent: a.sent, stored: a.stored,
+			answers: maps.Clone(a.answers), users: slices.Sorted(maps.Keys(a.users)),
+		}
+		for _, o := range a.open {
+			if o.seen == 0 {
+				r.waiting++
+			}
+		}
+		r.p50, r.p99 = quantiles(a.took)
+		s.rows = append(s.rows, r)
+		s.sum.add(a, r)
+	}
+}
+
+func (t *totals) add(a *account, r row) {
+	t.pushes += a.pushes
+	t.sent += a.sent
+	t.stored += a.stored
+	t.waiting += r.waiting
+	t.refused += a.refused
+	t.abandoned += a.abandoned
+	t.acknowledged += a.acknowledged
+	t.resent += a.resent
+	t.lost += a.lost
+	t.altered += a.altered
+	t.misplaced += a.misplaced
+	t.afterRefusal += a.afterRefusal
+	t.doubled += a.doubled
+}
+
+// quantiles returns the 50th and the 99th percentile.
+func quantiles(took []time.Duration) (p50, p99 time.Duration) {
+	if len(took) == 0 {
+		return 0, 0
+	}
+	sorted := slices.Sorted(slices.Values(took))
+	return sorted[(len(sorted)-1)/2], sorted[(len(sorted)-1)*99/100]
+}
