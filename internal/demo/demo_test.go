@@ -198,7 +198,7 @@ func TestFrameSays(t *testing.T) {
 			}
 		}
 	}
-	f(80, nil, " payments   RW 1.0     1,234   1.23M   1.23M  53715      7.2/48  200×1,230 42",
+	f(80, nil, " payments   RW 1.0     1,234   1.23M   1.23M  53715       7.2/48  200×1,230 ",
 		"doubled 0  re-sent and stored twice 12",
 		"1.23M sent = 1.23M stored + 45 refused + 15 waiting  ✓ balanced")
 	f(110, nil, "metrics", "prod-metrics 53715", "status page: http://127.0.0.1:40003/", "OK×11 UNAVAIL×5 EXHAUST")
