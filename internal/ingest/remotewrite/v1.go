@@ -20,7 +20,7 @@ type batchV1 struct {
 	mixed, mixedLabels int
 	// private: fields 1000 or 1001 are there, and have to go.
 	private bool
-	// ragged: some series has a label after a field that is none.
+	// ragged: some series has a label after a field that is none, or one whose tag takes more than its one byte.
 	ragged bool
 
 	scratch []label
@@ -81,6 +81,7 @@ func (b *batchV1) checkSeries(msg []byte) (err error) {
 				continue
 			}
 		}
+		tag := msg[0]
 		if msg, err = wire.Next(msg, &f); err != nil {
 			return err
 		}
@@ -90,7 +91,7 @@ func (b *batchV1) checkSeries(msg []byte) (err error) {
 		switch f.Num {
 		case v1Labels:
 			labels++
-			b.ragged = b.ragged || late
+			b.ragged = b.ragged || late || tag != v1Labels<<3|2
 			err = check(f.Data, labelShape)
 		case v1Samples:
 			samples++
