@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"internal/ingest/loki":        {"internal/fault", "internal/ingest", "internal/labels", "internal/wire"},
 	"internal/ingest/otlp":        {"internal/fault", "internal/ingest", "internal/labels", "internal/wire"},
 	"internal/ingest/remotewrite": {"internal/fault", "internal/ingest", "internal/labels", "internal/wire"},
+	"internal/config":             {"internal/secret"},
 	"internal/egress":             {"internal/fault"},
 	"internal/limits":             {"internal/fault"},
 	"internal/tenant":             {"internal/fault", "internal/secret"},

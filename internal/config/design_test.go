@@ -121,7 +121,7 @@ func TestWarnings(t *testing.T) {
 		}
 	}
 	f("environments: {a: {clients: {c: {bearer_token_file: short}}, upstreams: {prometheus: {url: 'http://127.0.0.1:9090/api/v1/write', basic_auth: {username: u, password_file: key}}}}}",
-		":2:34: environments.a.clients.c.bearer_token_file: secret 1 of the file has 15 bytes; 16 at least are hard to guess",
+		":2:34: environments.a.clients.c.bearer_token_file: the secret on line 1 of the file has 15 bytes; 16 at least are hard to guess",
 		":2:156: environments.a.upstreams.prometheus.basic_auth.password_file: the secret has 9 bytes; 16 at least are hard to guess")
 	f("environments: {a: {upstreams: {loki: {url: 'http://loki', headers: {A: b}, timeout: 30s, tls_config: {insecure_skip_verify: true}}}}}",
 		":2:16: environments.a: nobody can push here: it has no clients and is not anonymous",

@@ -17,6 +17,10 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
+// maxSecretBytes bounds a secret file. A token is some hundred bytes; a thousand of them fit.
+const maxSecretBytes = 1 << 20
+
+
 // validator judges what the decoder has decoded. A key that the decoder has refused already is not judged again.
 type validator struct {
 	*decoder
@@ -203,6 +207,13 @@ func canonicalHost(host string) string {
 func loopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.Unmap().IsLoopback()
+}
+
+// isPinned says whether a listener belongs to the client who (prod/legacy), which then needs no credential.
+func (v *validator) isPinned(who string) bool {
+	return slices.ContainsFunc(slices.Concat(v.c.Server.HTTPListen, v.c.Server.GRPCListen), func(l Listener) bool {
+		return l.Environment+"/"+l.Client == who
+	})
 }
 
 // pinned checks whose a listener's pushes without credentials are.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/secret"
 )
 
 func (v *validator) environment(path, envName string, e *Environment) {
@@ -60,8 +62,8 @@ func (v *validator) client(path, who string, c *Client) {
 	}
 	const all = "bearer_token_file, basic_auth and client_cert"
 	switch {
-	case len(found) == 0:
-		v.lacks(path, credentials, "no credential; give it one of %s", all)
+	case len(found) == 0 && !v.isPinned(who):
+		v.lacks(path, credentials, "no credential; give it one of %s, or pin a listener to it", all)
 	case len(found) > 1:
 		v.refuse(path, "has %s; a client has exactly one of %s", strings.Join(found, " and "), all)
 	}
@@ -127,7 +129,7 @@ func (v *validator) own(path, who, credential, what string) {
 const minSecretBytes = 16
 
 // clientSecrets returns the secrets of a client's file, or notes what is wrong with them. No value is ever shown.
-func (v *validator) clientSecrets(path, file string, valid func(rune) bool) []string {
+func (v *validator) clientSecrets(path, file string, valid func(rune) bool) (secrets []string) {
 	if file == "" {
 		v.refuse(path, "is empty; name a file with one secret a line")
 		return nil
@@ -136,17 +138,19 @@ func (v *validator) clientSecrets(path, file string, valid func(rune) bool) []st
 	if !ok {
 		return nil
 	}
-	secrets := ParseSecretLines(content)
-	if len(secrets) == 0 {
+	lines := secret.Lines(content)
+	if len(lines) == 0 {
 		v.refuse(path, "the file has no secret; write one secret a line, blank lines and # comments do not count")
 	}
-	for i, s := range secrets {
+	for _, l := range lines {
+		s := l.Value.Reveal()
 		if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !valid(r) }) {
-			v.refuse(path, "secret %d of the file has a character that cannot be sent; a file has one secret a line and nothing else in that line", i+1)
+			v.refuse(path, "line %d of the file has a character that cannot be sent; a file has one secret a line and nothing else in that line", l.Number)
 		}
 		if len(s) < minSecretBytes {
-			v.warn(path, "secret %d of the file has %d bytes; %d at least are hard to guess", i+1, len(s), minSecretBytes)
+			v.warn(path, "the secret on line %d of the file has %d bytes; %d at least are hard to guess", l.Number, len(s), minSecretBytes)
 		}
+		secrets = append(secrets, s)
 	}
 	return secrets
 }

@@ -12,6 +12,8 @@ import (
 
 	promconfig "github.com/prometheus/common/config"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/secret"
 )
 
 // belongs lists the keys that not every exit has.
@@ -229,8 +231,7 @@ func (v *validator) clientTLS(at string, t *promconfig.TLSConfig) {
 	}
 }
 
-// upstreamSecret checks a file that holds exactly one secret. Comments are refused as well: whatever reads the file
-// whole, as Prometheus does, would send them along.
+// upstreamSecret checks a file that holds exactly one secret.
 func (v *validator) upstreamSecret(at, file string) {
 	if file == "" {
 		return
@@ -239,18 +240,14 @@ func (v *validator) upstreamSecret(at, file string) {
 	if !ok {
 		return
 	}
-	secrets := ParseSecretLines(content)
+	one, err := secret.One(content)
 	switch {
-	case len(secrets) == 0:
-		v.refuse(at, "the file has no secret; write exactly one (a line that starts with # is a comment)")
-	case len(secrets) > 1 || strings.TrimSpace(string(content)) != secrets[0]:
-		v.refuse(at, "the file of an upstream holds exactly one secret and nothing else; it has more lines, comments or a byte order mark")
-	case !httpguts.ValidHeaderFieldValue(secrets[0]):
+	case err != nil:
+		v.refuse(at, "the file of an upstream holds exactly one secret and nothing else, but it %v", err)
+	case !httpguts.ValidHeaderFieldValue(one.Reveal()):
 		v.refuse(at, "the secret has a character that cannot be sent")
-	default:
-		if !strings.HasSuffix(at, ".username_file") && !strings.Contains(at, ".http_headers.") {
-			v.short(at, secrets[0])
-		}
+	case !strings.HasSuffix(at, ".username_file") && !strings.Contains(at, ".http_headers."):
+		v.short(at, one.Reveal())
 	}
 }
 

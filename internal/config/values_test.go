@@ -143,19 +143,6 @@ func TestDuration(t *testing.T) {
 	}
 }
 
-func TestParseSecretLines(t *testing.T) {
-	f := func(in string, want ...string) {
-		t.Helper()
-		if diff := cmp.Diff(want, ParseSecretLines([]byte(in))); diff != "" {
-			t.Errorf("%q: %s", in, diff)
-		}
-	}
-	f("")
-	f("\n \n# only\n\t# comments\r\n")
-	f("one", "one")
-	f("\ufeffone\r\n  two \n\n#no\nthree#yes", "one", "two", "three#yes")
-}
-
 func TestMemoryLimit(t *testing.T) {
 	f := func(want Bytes, files map[string]string) {
 		t.Helper()

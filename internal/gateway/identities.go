@@ -21,6 +21,8 @@ func newDirectory(st *state, get getter, previous *tenant.Directory) (*tenant.Di
 				s.Kind, s.Username, s.File = tenant.Basic, c.BasicAuth.Username, c.BasicAuth.PasswordFile
 			case c.ClientCert != "":
 				s.Kind, s.CertName = tenant.Cert, c.ClientCert
+			default:
+				continue // only what comes in by a listener that is pinned to it
 			}
 			if s.File != "" {
 				content, err := get(s.File)

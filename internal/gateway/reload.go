@@ -77,7 +77,12 @@ func (g *Gateway) replace(old *state, next *config.Config, by string) error {
 
 // swap compiles cfg and puts it in force, all of it or nothing.
 func (g *Gateway) swap(cfg *config.Config) (err error) {
-	g.secrets.Hold(func() { err = g.swapHeld(cfg) })
+	g.secrets.Hold(func() {
+		err = g.swapHeld(cfg)
+		if st := g.state.Load(); st != nil {
+			g.secrets.Retain(files(st.cfg)) // those of the configuration in force, whichever it is now
+		}
+	})
 	return err
 }
 
@@ -100,7 +105,6 @@ func (g *Gateway) swapHeld(cfg *config.Config) error {
 	g.directory.Store(directory)
 	g.inflight.SetMax(int64(cfg.Server.MaxInflightBytes))
 	g.metrics.setConfig(cfg.Hash, float64(time.Now().Unix()))
-	g.secrets.Retain(files(cfg))
 	if old != nil {
 		old.closeUnused(st)
 	}
