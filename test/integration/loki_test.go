@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,7 +30,20 @@ func (rc *lokiReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/loki/api/v1/push" || r.Header.Get("Content-Type") != "application/x-protobuf" {
 		rc.t.Errorf("upstream saw %s as %q", r.URL.Path, r.Header.Get("Content-Type"))
 	}
-	body, err := io.ReadAll(r.Body)
+	// As Loki reads it: gzip and deflate come off first, and what is under them is always snappy.
+	in := r.Body
+	switch enc := r.Header.Get("Content-Encoding"); enc {
+	case "", "snappy":
+	case "gzip":
+		var err error
+		if in, err = gzip.NewReader(r.Body); err != nil {
+			rc.t.Errorf("upstream saw gzip that does not decode: %v", err)
+			return
+		}
+	default:
+		rc.t.Errorf("upstream saw Content-Encoding %q", enc)
+	}
+	body, err := io.ReadAll(in)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return

@@ -3,9 +3,12 @@ package integration
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"math/rand"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,8 +86,8 @@ func newCollector(t testing.TB, g *gateway, transport string, compression config
 	return collector{tr, me, lo}
 }
 
-// send pushes n batches of each signal and returns them as the receiver should have them, after stamp.
-func (c collector) send(t testing.TB, n int, stamp otlpStamp) otlpBatches {
+// send pushes n batches of each signal and returns them as the receiver should have them.
+func (c collector) send(t testing.TB, n int) otlpBatches {
 	t.Helper()
 	ctx := background(t)
 	var traces []ptrace.Traces
@@ -102,7 +105,6 @@ func (c collector) send(t testing.TB, n int, stamp otlpStamp) otlpBatches {
 		if err := c.logs.ConsumeLogs(ctx, ld); err != nil {
 			t.Fatalf("logs: %v", err)
 		}
-		stamp.apply(td, md, ld)
 		traces, metrics, logs = append(traces, td), append(metrics, md), append(logs, ld)
 	}
 	return otlpBatches{
@@ -117,10 +119,8 @@ func TestOTLPCollector(t *testing.T) {
 	f := func(transport string, compression configcompression.Type) {
 		t.Helper()
 		t.Run(transport+" "+string(compression), func(t *testing.T) {
-			rc.traces.Reset()
-			rc.metrics.Reset()
-			rc.logs.Reset()
-			want := newCollector(t, g, transport, compression).send(t, 3, nil)
+			rc.reset()
+			want := newCollector(t, g, transport, compression).send(t, 3)
 			want.checkEqual(t, rc.batches(t))
 		})
 	}
@@ -138,29 +138,48 @@ func TestOTLPCollector(t *testing.T) {
 
 // Stamps are a point attribute for metrics and a resource attribute for the others; they win over what was sent.
 func TestOTLPStamps(t *testing.T) {
-	g, _, rc := newOTLPGateway(t, "", `    metrics: {labels: {environment: prod}}
-    logs: {labels: {environment: prod, resource-attr: stamped}}
+	g, _, rc := newOTLPGateway(t, "", `    metrics: {labels: {environment: prod, label_1: stamped}}
+    logs: {labels: {environment: prod}}
     traces: {labels: {environment: prod}}
 `)
+	td, md, ld := testdata.GenerateTraces(3), testdata.GenerateMetricsAllTypes(), testdata.GenerateLogs(5)
+	otlpStamp{"environment": "dev"}.apply(td, md, ld) // so that each stamp also replaces
 	f := func(transport string) {
 		t.Helper()
 		t.Run(transport, func(t *testing.T) {
-			rc.traces.Reset()
-			rc.metrics.Reset()
-			rc.logs.Reset()
-			want := newCollector(t, g, transport, "gzip").send(t, 2, otlpStamp{"environment": "prod"})
-			got := rc.batches(t)
-			otlpBatches{"traces": want["traces"], "metrics": want["metrics"]}.checkEqual(t, got)
-			for _, ld := range rc.logs.AllLogs() {
-				attrs := ld.ResourceLogs().At(0).Resource().Attributes()
-				if got := attrs.AsRaw(); len(got) != 2 || got["environment"] != "prod" || got["resource-attr"] != "stamped" {
-					t.Errorf("logs: resource attributes are %v, want both stamps and nothing twice", got)
-				}
+			rc.reset()
+			c, ctx := newCollector(t, g, transport, "gzip"), background(t)
+			if err := errors.Join(c.ConsumeTraces(ctx, td), c.metrics.ConsumeMetrics(ctx, md), c.logs.ConsumeLogs(ctx, ld)); err != nil {
+				t.Fatal(err)
 			}
+			// Where among the attributes a stamp stands says nothing.
+			want := newBatch(t, td, md, ld, otlpStamp{"environment": "prod"}, otlpStamp{"label_1": "stamped"})
+			if len(rc.traces.AllTraces()) != 1 || len(rc.metrics.AllMetrics()) != 1 || len(rc.logs.AllLogs()) != 1 {
+				t.Fatal("not one push of each signal arrived")
+			}
+			got := newBatch(t, rc.traces.AllTraces()[0], rc.metrics.AllMetrics()[0], rc.logs.AllLogs()[0], nil, nil)
+			want.checkEqual(t, got)
 		})
 	}
 	f("http")
 	f("grpc")
+}
+
+// newBatch encodes copies of one push of each signal, stamped, with the attributes that stamps may touch in order.
+func newBatch(t testing.TB, td ptrace.Traces, md pmetric.Metrics, ld plog.Logs, all, points otlpStamp) otlpBatches {
+	t.Helper()
+	traces, metrics, logs := ptrace.NewTraces(), pmetric.NewMetrics(), plog.NewLogs()
+	td.CopyTo(traces)
+	md.CopyTo(metrics)
+	ld.CopyTo(logs)
+	all.apply(traces, metrics, logs)
+	points.apply(ptrace.NewTraces(), metrics, plog.NewLogs())
+	eachAttributes(traces, metrics, logs, sortAttributes)
+	return otlpBatches{
+		"traces":  encodeAll(t, []ptrace.Traces{traces}, (&ptrace.ProtoMarshaler{}).MarshalTraces),
+		"metrics": encodeAll(t, []pmetric.Metrics{metrics}, (&pmetric.ProtoMarshaler{}).MarshalMetrics),
+		"logs":    encodeAll(t, []plog.Logs{logs}, (&plog.ProtoMarshaler{}).MarshalLogs),
+	}
 }
 
 // otlpStamp is what the gateway should have put on a batch.
@@ -168,20 +187,49 @@ type otlpStamp map[string]string
 
 func (s otlpStamp) apply(td ptrace.Traces, md pmetric.Metrics, ld plog.Logs) {
 	for name, value := range s {
-		for _, rs := range td.ResourceSpans().All() {
-			rs.Resource().Attributes().PutStr(name, value)
-		}
-		for _, rl := range ld.ResourceLogs().All() {
-			rl.Resource().Attributes().PutStr(name, value)
-		}
-		for _, rm := range md.ResourceMetrics().All() {
-			for _, sm := range rm.ScopeMetrics().All() {
-				for _, m := range sm.Metrics().All() {
-					eachPoint(m, func(attrs pcommon.Map) { attrs.PutStr(name, value) })
-				}
+		eachAttributes(td, md, ld, func(attrs pcommon.Map) { attrs.PutStr(name, value) })
+	}
+}
+
+// eachAttributes visits every attribute set that stamps touch.
+func eachAttributes(td ptrace.Traces, md pmetric.Metrics, ld plog.Logs, f func(pcommon.Map)) {
+	for _, rs := range td.ResourceSpans().All() {
+		f(rs.Resource().Attributes())
+	}
+	for _, rl := range ld.ResourceLogs().All() {
+		f(rl.Resource().Attributes())
+	}
+	for _, rm := range md.ResourceMetrics().All() {
+		for _, sm := range rm.ScopeMetrics().All() {
+			for _, m := range sm.Metrics().All() {
+				eachPoint(m, f)
 			}
 		}
 	}
+}
+
+// sortAttributes keeps doubled keys, so that they show.
+func sortAttributes(attrs pcommon.Map) {
+	type pair struct {
+		key   string
+		value pcommon.Value
+	}
+	var pairs []pair
+	for k, v := range attrs.All() {
+		c := pcommon.NewValueEmpty()
+		v.CopyTo(c)
+		pairs = append(pairs, pair{k, c})
+	}
+	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.key, b.key) })
+	sorted := pcommon.NewMap()
+	for i, p := range pairs {
+		key := p.key
+		if i > 0 && pairs[i-1].key == key {
+			key += " (again)"
+		}
+		p.value.CopyTo(sorted.PutEmpty(key))
+	}
+	sorted.CopyTo(attrs)
 }
 
 func eachPoint(m pmetric.Metric, f func(attrs pcommon.Map)) {
@@ -223,7 +271,7 @@ func TestOTLPLargePush(t *testing.T) {
 	f := func(transport string, compression configcompression.Type) {
 		t.Helper()
 		t.Run(transport+" "+string(compression), func(t *testing.T) {
-			rc.logs.Reset()
+			rc.reset()
 			if err := newCollector(t, g, transport, compression).logs.ConsumeLogs(background(t), ld); err != nil {
 				t.Fatal(err)
 			}

@@ -174,9 +174,7 @@ func TestOTLPSDK(t *testing.T) {
 	newSDK(t, "http", g.http).send(t, d)
 	want.checkEqual(t, rc.batches(t))
 
-	rc.traces.Reset()
-	rc.metrics.Reset()
-	rc.logs.Reset()
+	rc.reset()
 	newSDK(t, "grpc", g.grpc).send(t, d)
 	want.checkEqual(t, rc.batches(t))
 	g.checkNoSecrets()

@@ -59,6 +59,12 @@ func newOTLPReceiver(t testing.TB) *otlpReceiver {
 	return rc
 }
 
+func (rc *otlpReceiver) reset() {
+	rc.traces.Reset()
+	rc.metrics.Reset()
+	rc.logs.Reset()
+}
+
 // proxy is the receiver as an http.Handler, to be put behind an upstream.
 func (rc *otlpReceiver) proxy() *httputil.ReverseProxy {
 	to := &url.URL{Scheme: "http", Host: rc.addr}
