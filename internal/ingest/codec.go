@@ -63,6 +63,8 @@ func (p *Pool) decompress(src []byte, c Codec, l Limits, charge Charge) (*Buffer
 	panic(fmt.Sprintf("BUG: no decompression of %s", c))
 }
 
+// unsnappy reads S2 blocks as well, which hold one element that snappy does not have. Upstream refuses those, as it would
+// without us; what is snappy decodes to the same bytes.
 func (p *Pool) unsnappy(src []byte, l Limits, charge Charge) (*Buffer, error) {
 	n, err := s2.DecodedLen(src)
 	if err != nil {
