@@ -30,7 +30,8 @@ type account struct {
 	pushes, sent, acknowledged, refused, abandoned uint64
 	answers                                        map[string]int // attempts by answer
 	took                                           []time.Duration
-	next                                           int // where in took the next one goes
+	next                                           int             // where in took and added the next one goes
+	added                                          []time.Duration // took, without the cloud's own time
 
 	// What the cloud stored.
 	stored uint64            // items, each counted once
@@ -42,6 +43,7 @@ type account struct {
 
 	open    map[uint64]*open // the items under way, by number
 	retried bool             // the push under way was sent more than once
+	cloud   time.Duration    // what the cloud itself took for it
 	closed  []span           // the last pushes, newest last
 }
 
@@ -104,9 +106,9 @@ func (b *books) attempt(id string, ans answer, took time.Duration) {
 		return
 	}
 	if len(a.took) < keepTook {
-		a.took = append(a.took, took)
+		a.took, a.added = append(a.took, took), append(a.added, took-a.cloud)
 	} else {
-		a.took[a.next] = took
+		a.took[a.next], a.added[a.next] = took, took-a.cloud
 		a.next = (a.next + 1) % keepTook
 	}
 }
@@ -150,6 +152,7 @@ func (b *books) finish(id string, v verdict) {
 // sighted enters what the cloud stored. The cloud calls it before it answers.
 func (b *books) sighted(p *fakecloud.Push) {
 	seen := sightings(p) // decoding is not for under the lock
+	cloud := time.Since(p.Arrived)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, s := range seen {
@@ -163,6 +166,7 @@ func (b *books) sighted(p *fakecloud.Push) {
 			a.misplaced++
 		}
 		if o := a.open[s.seq]; o != nil {
+			a.cloud = cloud
 			a.see(s, o)
 			continue
 		}
@@ -234,6 +238,7 @@ type snapshot struct {
 	http, grpc, admin, url string
 	rows                   []row
 	sum                    totals
+	added50, added99       time.Duration // what the gateway and the way to it add to the cloud's own time
 	events                 []event
 	violations             []string
 }
@@ -262,8 +267,10 @@ func (b *books) into(s *snapshot) {
 	defer b.mu.Unlock()
 	s.events = slices.Clone(b.events)
 	s.sum.stray = b.strays
+	var added []time.Duration
 	for _, id := range b.order {
 		a := b.accounts[id]
+		added = append(added, a.added...)
 		r := row{
 			env: a.env, client: a.client, protocol: a.dialect.name, signal: a.dialect.signal,
 			pushes: a.pushes, sent: a.sent, stored: a.stored,
@@ -278,6 +285,7 @@ func (b *books) into(s *snapshot) {
 		s.rows = append(s.rows, r)
 		s.sum.add(a, r)
 	}
+	s.added50, s.added99 = quantiles(added)
 }
 
 func (t *totals) add(a *account, r row) {

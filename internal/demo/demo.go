@@ -128,6 +128,8 @@ type demo struct {
 
 // play lets senders send and the cloud fail until ctx or Duration ends it, then lets the senders deliver what they hold.
 func (d *demo) play(ctx context.Context) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	if d.opts.Duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.opts.Duration)
@@ -159,6 +161,7 @@ func (d *demo) play(ctx context.Context) error {
 	}()
 
 	err = screen.run(ctx, d.snapshot)
+	end() // the view may have ended first, by an error
 	// First the sky clears, then the senders are told to finish: else their last tries would meet a fault.
 	<-weather
 	d.cloud.Heal()

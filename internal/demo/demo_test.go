@@ -116,6 +116,19 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
+type closedPipe struct{}
+
+func (closedPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// Without a viewer the demo ends, and takes everything with it.
+func TestViewFails(t *testing.T) {
+	var g standIn
+	err := Run(t.Context(), Options{Out: closedPipe{}, Start: g.start, Pace: 10 * time.Millisecond, DrawEvery: 50 * time.Millisecond})
+	if !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("%v", err)
+	}
+}
+
 // What a sender means and what the cloud reads are the same, in every dialect.
 func TestSightings(t *testing.T) {
 	at := time.Now().Truncate(time.Millisecond)
@@ -205,6 +218,21 @@ func TestFrameSays(t *testing.T) {
 	f(110, func(s *snapshot) { s.sum.lost, s.sum.stored = 1, s.sum.stored-1 }, "✗ NOT BALANCED", "lost 1 ")
 	f(110, func(s *snapshot) { s.violations = []string{"label a twice"} }, "✗ NOT BALANCED", "label a twice")
 	f(110, func(s *snapshot) { s.rows[0].users = []string{"dev-metrics 1", "prod-metrics 2"} }, "dev-metrics 1,prod…")
+}
+
+func TestSmallScreenShowsTheBooks(t *testing.T) {
+	s := sample()
+	s.added50 = time.Millisecond
+	for len(s.rows) < 11 {
+		s.rows = append(s.rows, s.rows[len(s.rows)-1])
+	}
+	var b bytes.Buffer
+	write(&b, frame(s, 80, 23), false, "")
+	for _, w := range []string{"balanced", "lost 0", "the gateway adds p50 1.0 ms", "a long event"} {
+		if !strings.Contains(b.String(), w) {
+			t.Errorf("80x24 lacks %q:\n%s", w, b.String())
+		}
+	}
 }
 
 func TestPaint(t *testing.T) {

@@ -53,7 +53,7 @@ func clip(s string, width int) string {
 	return string([]rune(s)[:width-1]) + "…"
 }
 
-// row widths that do not depend on the screen's.
+// Widths that do not depend on the screen's, and where a screen is small.
 const (
 	clientWidth = 10
 	speakWidth  = 9
@@ -61,6 +61,7 @@ const (
 	countWidth  = 7
 	timeWidth   = 11
 	narrow      = 100 // below it the signal and the credential's name go
+	roomy       = 28  // lines; below it the blank ones go
 )
 
 // frame draws a snapshot in width columns and at most height lines (0: as many as it takes).
@@ -82,6 +83,9 @@ func frame(s snapshot, width, height int) [][]text {
 	out = append(out, bookLines(s)...)
 	out = append(out, nil)
 
+	if height > 0 && height < roomy {
+		out = slices.DeleteFunc(out, func(l []text) bool { return l == nil })
+	}
 	room := len(s.events)
 	if height > 0 {
 		room = min(room, max(height-len(out), 0))
@@ -234,6 +238,9 @@ func bookLines(s snapshot) [][]text {
 	out := [][]text{
 		{say(bold, " items "), {plain, sum}, verdict},
 		{say(plain, "       "), {wrongTone, wrong}, {dim, fmt.Sprintf("  re-sent and stored twice %s", count(t.resent))}},
+	}
+	if s.added50 > 0 {
+		out = append(out, []text{say(bold, " time  "), say(plain, "the gateway adds p50 %s ms, p99 %s ms", ms(s.added50), ms(s.added99)), say(dim, " to the cloud's own")})
 	}
 	if n := len(s.violations); n > 0 {
 		out = append(out, []text{say(bad, "       %d breaches of protocol, the first: %s", n, s.violations[0])})

@@ -30,7 +30,8 @@ type Push struct {
 	Endpoint string
 	Instance Instance
 	Header   http.Header
-	At       time.Time
+	// Arrived is when the headers were read.
+	Arrived time.Time
 
 	// WireBytes is the length of the body as it came. Body is the body decompressed.
 	WireBytes int

@@ -16,6 +16,7 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer c.active.Done()
 
+	arrived := time.Now()
 	path, ok := endpoint(r)
 	if !ok {
 		http.NotFound(w, r)
@@ -47,22 +48,21 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.end(rec)
 		return
 	}
-	c.take(rec, r, path, in, f, body)
+	p := &Push{Endpoint: path, Instance: in, Header: r.Header.Clone(), WireBytes: len(body), Arrived: arrived}
+	c.take(rec, r, p, f, body)
 }
 
 // take decodes the push, stores it and answers.
-func (c *Cloud) take(w *recorder, r *http.Request, path string, in Instance, f Fault, body []byte) {
+func (c *Cloud) take(w *recorder, r *http.Request, p *Push, f Fault, body []byte) {
 	c.mu.Lock()
 	v2 := c.v2
 	c.mu.Unlock()
-
-	p := &Push{Endpoint: path, Instance: in, Header: r.Header.Clone(), WireBytes: len(body), At: time.Now()}
 	if err := c.judge(p, r, v2, body); err != nil {
 		status := http.StatusBadRequest
 		if e := (*statusError)(nil); errors.As(err, &e) {
 			status = e.status
 		}
-		refuse(w, r, path, status, err.Error())
+		refuse(w, r, p.Endpoint, status, err.Error())
 		return
 	}
 	if p.mistaken {
