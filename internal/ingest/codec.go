@@ -2,12 +2,12 @@ package ingest
 
 import (
 	"bytes"
+	"compress/flate"
 	"fmt"
 	"io"
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
@@ -104,6 +104,26 @@ type gzipReader struct {
 	src bytes.Reader
 }
 
+// next begins the next member. Members are told apart here, because the library takes one whose header is cut short for
+// the end of the body.
+func (z *gzipReader) next() error {
+	if err := z.Reset(&z.src); err != nil {
+		return unexpected(err)
+	}
+	z.Multistream(false)
+	return nil
+}
+
+// Read reads all members as one body. What is no member behind the last one is an error.
+func (z *gzipReader) Read(dst []byte) (n int, err error) {
+	for n == 0 && err == nil {
+		if n, err = z.Reader.Read(dst); err == io.EOF && z.src.Len() > 0 {
+			err = z.next()
+		}
+	}
+	return n, err
+}
+
 func (p *Pool) gunzip(src []byte, l Limits, charge Charge) (*Buffer, error) {
 	zr, ok := gzipReaders.Get().(*gzipReader)
 	if !ok {
@@ -114,13 +134,14 @@ func (p *Pool) gunzip(src []byte, l Limits, charge Charge) (*Buffer, error) {
 		zr.src.Reset(nil)
 		gzipReaders.Put(zr)
 	}()
-	// Members that follow each other are one body; anything else behind the last member is an error of the reader.
-	if err := zr.Reset(&zr.src); err != nil {
-		return nil, Malformed("gzip", unexpected(err))
+	if err := zr.next(); err != nil {
+		return nil, Malformed("gzip", err)
 	}
 	return p.drain(zr, len(src), "gzip", l, charge)
 }
 
+// flateReader is the standard library's: klauspost's takes some streams that are cut short for whole ones (it forgets that
+// the last block is missing), and deflate has no checksum that would tell. Under gzip the checksum does.
 type flateReader struct {
 	io.ReadCloser // from flate, so it is a flate.Resetter too
 	src           bytes.Reader

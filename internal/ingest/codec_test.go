@@ -175,6 +175,12 @@ func TestDecompressRefuses(t *testing.T) {
 	broken = reference(t, Zstd, plain)
 	broken[len(broken)-1] ^= 1
 	f("wrong checksum", Zstd, broken, fault.Malformed)
+	member := reference(t, Gzip, plain)
+	for _, tail := range [][]byte{member[:1], member[:9], member[:10], {0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0}, {0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0, 'n'}} {
+		f(fmt.Sprintf("second member cut to %x", tail), Gzip, append(bytes.Clone(member), tail...), fault.Malformed)
+	}
+	f("reserved flag", Gzip, []byte{0x1f, 0x8b, 8, 0x20, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0}, fault.Malformed)
+	f("no last block", Deflate, []byte("ZX022"), fault.Malformed)
 	f("zlib header", Deflate, append([]byte{0x78, 0x9c}, reference(t, Deflate, plain)...), fault.Malformed)
 }
 
