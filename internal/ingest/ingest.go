@@ -35,6 +35,10 @@ type Protocol struct {
 	// Forms are the wire forms that a push of this door can leave in, its own first.
 	Forms []*Form
 
+	// Again: senders of this door never retry, so the gateway sends a push once more when upstream resets the connection or
+	// answers 502 or 503.
+	Again bool
+
 	// Claims says whether a push with these headers is this door's. Nil: every push on its routes is.
 	// Where doors share a route, the first in the list that claims the push has it.
 	Claims func(h http.Header) bool
@@ -93,6 +97,26 @@ type Edit struct {
 	Form *Form
 	// Stamps are labels that win over what the sender says, sorted by name. Not to be changed: all pushes share them.
 	Stamps []labels.Label
+	// Traces is what else happens to spans. Nil: nothing does. It is nil for other signals.
+	Traces *TraceRules
+}
+
+// TraceRules decide which spans leave. All pushes of a client share one; it never changes.
+type TraceRules struct {
+	// Ratio of traces that are kept, 0 to 1, by trace id; Services may say otherwise for theirs, and the first that matches
+	// counts.
+	Ratio    float64
+	Services []ServiceRatio
+	// KeepErrors keeps spans with an error status, also of traces that are sampled away.
+	KeepErrors bool
+	// FillServiceName replaces a service.name that is missing or unknown_service*. Empty: it stays.
+	FillServiceName string
+}
+
+// ServiceRatio is the share of traces that is kept of one service.
+type ServiceRatio struct {
+	Service string
+	Ratio   float64
 }
 
 // Result is what Encode did.
@@ -107,6 +131,10 @@ type Result struct {
 	Sent Count
 	// Refused are items that could not leave, by reason.
 	Refused []Refusal
+	// Dropped are items that a rule holds back on purpose, by reason: success for the sender. Their Text is empty.
+	Dropped []Refusal
+	// Unnamed is how many spans came without a service.name, or with one that says unknown_service.
+	Unnamed int
 	// Lost is what the form could not carry of items that did leave.
 	Lost []Loss
 }
@@ -171,7 +199,8 @@ type Answer struct {
 
 // Reply is what goes back to the sender.
 type Reply struct {
-	// Status is the HTTP status. A gRPC door ignores it.
+	// Status is the HTTP status. Of a gRPC door only its class counts: 2xx answers with Body as the message, anything else
+	// with INVALID_ARGUMENT and Body as its text.
 	Status int
 	// ContentType of Body; empty: no such header.
 	ContentType string

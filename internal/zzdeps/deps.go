@@ -38,3 +38,15 @@ import (
  _ "golang.org/x/sync/errgroup"
  _ "golang.org/x/term"
 )
+import (
+ _ "github.com/open-telemetry/opentelemetry-collector-contrib/pkg/translator/zipkin/zipkinv1"
+ _ "github.com/open-telemetry/opentelemetry-collector-contrib/pkg/translator/zipkin/zipkinv2"
+ _ "github.com/open-telemetry/opentelemetry-collector-contrib/pkg/translator/jaeger"
+ _ "github.com/open-telemetry/opentelemetry-collector-contrib/pkg/sampling"
+ _ "github.com/openzipkin/zipkin-go/reporter/http"
+ _ "github.com/openzipkin/zipkin-go/proto/zipkin_proto3"
+ _ "github.com/jaegertracing/jaeger-idl/thrift-gen/jaeger"
+ _ "github.com/jaegertracing/jaeger-idl/model/v1"
+ _ "github.com/jaegertracing/jaeger-idl/proto-gen/api_v2"
+ _ "github.com/apache/thrift/lib/go/thrift"
+)
