@@ -157,6 +157,7 @@ func (b *batchV2) encodeV1(dst []byte, e ingest.Edit) (ingest.Result, error) {
 func (w *toV1) appendSeries(dst, series []byte) []byte {
 	start := len(dst)
 	ls := canonical(w.collect(series), w.stamps)
+	w.scratch = ls
 	dst, mark := wire.OpenMessage(dst, v1Series)
 	for i := range ls {
 		dst = appendLabel(dst, ls[i].name, ls[i].value)
