@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -66,8 +67,14 @@ func (d *door) serveGRPC(w http.ResponseWriter, r *http.Request) {
 // readPrefix reads what stands before the message and leaves the push to read the message alone.
 func (p *push) readPrefix(body io.Reader, c *ingest.Content) error {
 	var prefix [prefixBytes]byte
-	if _, err := io.ReadFull(body, prefix[:]); err != nil {
+	switch _, err := io.ReadFull(body, prefix[:]); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fault.New(fault.Malformed, "read gRPC message: it ends before its length").WithErr(err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		// Late, not wrong: who is told that its data is bad drops it.
+		return fault.New(fault.Overloaded, "the message did not arrive within server.request_timeout").WithErr(err).WithAfter(retrySoon)
+	case err != nil:
+		return fault.New(fault.Canceled, "the sender went away while sending").WithErr(err)
 	}
 	switch prefix[0] {
 	case 0:
