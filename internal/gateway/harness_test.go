@@ -147,6 +147,7 @@ func start(t *testing.T, yaml string, files ...string) *gatewayTest {
 			t.Errorf("%d bytes are still charged after the last push", n)
 		}
 		g.balanced()
+		g.noBugs()
 		g.secretsKept()
 	})
 	return g
@@ -180,6 +181,14 @@ func (g *gatewayTest) balanced() {
 		if e := r.sum(); e.open() != 0 {
 			g.t.Errorf("books of %v do not balance: %+v", k, e)
 		}
+	}
+}
+
+// noBugs checks that nothing has happened that our own code makes impossible.
+func (g *gatewayTest) noBugs() {
+	g.t.Helper()
+	if log := g.logs.String(); strings.Contains(log, "BUG") {
+		g.t.Errorf("a bug is in the log:\n%s", log)
 	}
 }
 
