@@ -230,7 +230,7 @@ func withoutBad(req *writev2.Request) {
 // What random pushes become by a few wrong bytes reaches deeper than the fuzzer does in seconds.
 func TestMutated(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
-	for range 5000 {
+	for range 1500 {
 		for _, m := range []struct {
 			raw    []byte
 			agrees func(*testing.T, []byte)

@@ -51,10 +51,10 @@ func appendLabel(dst, name, value []byte) []byte {
 	return closeSized(dst, mark, width)
 }
 
-// find returns the stamp called name, -1 if there is none. There are few.
-func find(stamps []label, name []byte) int {
-	for i := range stamps {
-		if string(stamps[i].name) == string(name) {
+// find returns the index of the first of ls called name, -1 if there is none.
+func find(ls []label, name []byte) int {
+	for i := range ls {
+		if string(ls[i].name) == string(name) {
 			return i
 		}
 	}
@@ -69,7 +69,7 @@ func carries(ls, stamps []label) bool {
 		if s < 0 {
 			continue
 		}
-		if len(stamps[s].value) == 0 || string(stamps[s].value) != string(ls[i].value) || slices.ContainsFunc(ls[:i], func(l label) bool { return string(l.name) == string(ls[i].name) }) {
+		if len(stamps[s].value) == 0 || string(stamps[s].value) != string(ls[i].value) || find(ls[:i], ls[i].name) >= 0 {
 			return false
 		}
 		found++
