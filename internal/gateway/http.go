@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -71,8 +72,9 @@ func (d *door) handle(w http.ResponseWriter, r *http.Request, protocol *ingest.P
 	e := p.fault(err)
 	reply := protocol.Refuse(r.Header, e)
 	d.record(p, reply.Status, e)
-	if !discard(w, r, int64(d.state.Load().bounds.BodyBytes)) {
-		// What is left of the body is not worth reading: the next request could not be found behind it.
+	// What is left of a body that was late is not waited for once more.
+	if !p.whole && (errors.Is(e, os.ErrDeadlineExceeded) || !discard(w, r, int64(d.state.Load().bounds.BodyBytes))) {
+		// Where the body does not end, the next request cannot be found behind it.
 		w.Header().Set("Connection", "close")
 	}
 	if e.Kind == fault.Unauthenticated {
@@ -131,10 +133,10 @@ func discard(w http.ResponseWriter, r *http.Request, limit int64) bool {
 	if r.ProtoMajor != 1 {
 		return true
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(discardTime)) // net/http reads on when we do not
 	if r.Header.Get("Expect") != "" {
 		return false // it waits for a 100 that it does not get: nothing is on its way
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(discardTime))
 	_, err := io.CopyN(io.Discard, r.Body, limit+1)
 	return errors.Is(err, io.EOF)
 }

@@ -28,8 +28,6 @@ type push struct {
 	arrived func()
 	// begin, where set, is called once the sender is known and before a byte of the body is read. It reads the gRPC prefix.
 	begin func(*ingest.Content) error
-	// arrived, where set, is called once the body is there.
-	arrived func()
 
 	// What the stages find out.
 	state       *state
@@ -73,7 +71,7 @@ func (p *push) charge(n int) *fault.Error { return p.account.Add(n) }
 
 // received books the bytes that came.
 func (p *push) received() {
-	p.entry.receivedBytes = len(p.body.B)
+	p.whole, p.entry.receivedBytes = true, len(p.body.B)
 	p.arrived()
 }
 
