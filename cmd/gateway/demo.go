@@ -16,12 +16,12 @@ import (
 func demoCommand() *cobra.Command {
 	var duration time.Duration
 	cmd := &cobra.Command{
-		Use: "demo", Short: "Show everything at work in one process: senders, gateway, a pretend Grafana Cloud", Args: args(0),
+		Use: "demo", Short: "Show everything at work in one process: senders, gateway, a pretend Grafana Cloud", Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return demo.Run(cmd.Context(), demo.Options{Start: startGateway, Out: cmd.OutOrStdout(), Duration: duration})
 		},
 	}
-	cmd.Flags().DurationVar(&duration, "duration", 0, "end by itself after this time; 0: at ctrl-C")
+	cmd.Flags().DurationVar(&duration, "duration", 0, "end by itself after this `TIME`; 0: at ctrl-C")
 	return cmd
 }
 

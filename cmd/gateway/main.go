@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -42,61 +41,43 @@ var errSaid = errors.New("failed")
 // run runs the command line and returns the exit code.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root := &cobra.Command{
-		Use:           "gateway",
+		Use: "gateway", Version: version,
 		Short:         "Take telemetry pushes of any protocol, reduce them, forward them to Grafana Cloud",
+		Long:          about,
+		Example:       firstSteps,
 		SilenceErrors: true, SilenceUsage: true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("%w: unknown command %q", errUsage, args[0])
+		Args: func(cmd *cobra.Command, given []string) error {
+			if len(given) > 0 {
+				return unknownCommand(cmd, given[0])
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_ = cmd.Usage()
+			fmt.Fprintln(errOut, cmd.UsageString())
 			return fmt.Errorf("%w: a command is missing", errUsage)
 		},
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
+		SuggestionsMinimumDistance: 2,
 	}
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)
+	root.SetUsageTemplate(usageTemplate)
+	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	root.SetHelpCommand(helpCommand())
 	root.AddCommand(runCommand(), demoCommand(), checkCommand(), versionCommand())
-	switch err := root.ExecuteContext(ctx); {
+	switch cmd, err := root.ExecuteContextC(ctx); {
 	case err == nil:
 		return exitFine
 	case errors.Is(err, errUsage):
-		fmt.Fprintf(errOut, "gateway: %v\nTry 'gateway help'.\n", err)
+		fmt.Fprintf(errOut, "gateway: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
 		return exitUsage
 	case errors.Is(err, errSaid):
 		return exitFailed
 	default:
 		fmt.Fprintf(errOut, "gateway: %v\n", err)
 		return exitFailed
-	}
-}
-
-// args is cobra.ExactArgs with an error that counts as wrong usage.
-func args(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, given []string) error {
-		if len(given) != n {
-			return fmt.Errorf("%w: %s takes %d arguments, not %d", errUsage, cmd.CommandPath(), n, len(given))
-		}
-		return nil
-	}
-}
-
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: args(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			goVersion := "unknown Go"
-			if info, ok := debug.ReadBuildInfo(); ok {
-				goVersion = info.GoVersion
-			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "gateway %s (%s)\n", version, goVersion)
-			return err
-		},
 	}
 }
 

@@ -9,14 +9,16 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/telemetry-gateway/telemetry-gateway/internal/config"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/gateway"
 )
 
 func runCommand() *cobra.Command {
 	var file, logFormat, logLevel string
 	cmd := &cobra.Command{
-		Use: "run --config.file=gateway.yaml", Short: "Serve until SIGTERM or SIGINT; SIGHUP reloads", Args: args(0),
+		Use: "run --config.file=FILE", Short: "Serve until SIGTERM or SIGINT; SIGHUP reloads", Args: args(),
+		Long: `run serves until SIGTERM or SIGINT, and then finishes what is in flight. SIGHUP, POST /-/reload on the admin port and a
+change of the file put a new configuration in force; the last good one stays while the new one is bad. Logs go to stderr.`,
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				return fmt.Errorf("%w: --config.file is missing", errUsage)
@@ -25,9 +27,12 @@ func runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg, err := config.Load(file)
+			cfg, err := load(cmd.ErrOrStderr(), file)
 			if err != nil {
 				return err
+			}
+			for _, w := range cfg.Warnings() {
+				log.Warn("configuration", "warning", w.String())
 			}
 			g, err := gateway.New(cfg, gateway.Options{Log: log, Version: version})
 			if err != nil {
@@ -38,9 +43,9 @@ func runCommand() *cobra.Command {
 			return g.Run(cmd.Context(), func(gateway.Addresses) {})
 		},
 	}
-	cmd.Flags().StringVar(&file, "config.file", "", "the configuration file")
-	cmd.Flags().StringVar(&logFormat, "log.format", "json", "json or text")
-	cmd.Flags().StringVar(&logLevel, "log.level", "info", "debug, info, warn or error")
+	cmd.Flags().StringVar(&file, "config.file", "", "the configuration `FILE`")
+	cmd.Flags().StringVar(&logFormat, "log.format", "json", "`FORMAT` of logs: json or text")
+	cmd.Flags().StringVar(&logLevel, "log.level", "info", "lowest `LEVEL` that is logged: debug, info, warn or error")
 	return cmd
 }
 

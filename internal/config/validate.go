@@ -20,7 +20,6 @@ import (
 // maxSecretBytes bounds a secret file. A token is some hundred bytes; a thousand of them fit.
 const maxSecretBytes = 1 << 20
 
-
 // validator judges what the decoder has decoded. A key that the decoder has refused already is not judged again.
 type validator struct {
 	*decoder

@@ -6,6 +6,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -64,6 +65,9 @@ type Error struct {
 	// After is what Retry-After says. Not positive: no such header.
 	After time.Duration
 }
+
+// Soon is when a sender should come back that met a lack of room: in 1 or 2 s, so that not all come at once.
+func Soon() time.Duration { return time.Duration(1+rand.IntN(2)) * time.Second }
 
 // New returns an Error of kind k whose public text is built from format.
 func New(k Kind, format string, args ...any) *Error {

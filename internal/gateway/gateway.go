@@ -55,9 +55,6 @@ const (
 	draining // what is in flight is finished, new pushes are refused
 )
 
-// retrySoon is when a sender should come back to this or another replica.
-const retrySoon = time.Second
-
 // serve is the road. It returns what became of the push; only handle answers, counts and logs.
 func (g *Gateway) serve(p *push) (ingest.Answer, error) {
 	var none ingest.Answer
@@ -134,7 +131,7 @@ func (g *Gateway) identify(p *push) error {
 // admit refuses what need not be read: a declared length over the bound, no room at all, a gateway that is leaving.
 func (g *Gateway) admit(p *push) error {
 	if g.phase.Load() == draining {
-		return fault.New(fault.Overloaded, "this gateway is shutting down").WithAfter(retrySoon)
+		return fault.New(fault.Overloaded, "this gateway is shutting down").WithAfter(fault.Soon())
 	}
 	// The smallest buffer: nothing smaller could be read into.
 	if err := p.account.Add(1); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -45,13 +46,12 @@ func (d *door) serveGRPC(w http.ResponseWriter, r *http.Request) {
 		writeStatus(w, fault.New(fault.NoExit, "unknown method %s", r.URL.Path))
 		return
 	}
-	p := d.newPush(r, protocol)
+	p := d.newPush(w, r, protocol)
 	p.declared = -1
 	if t, ok := grpcTimeout(r.Header.Get("Grpc-Timeout")); ok {
 		p.callerLimit = p.start.Add(t)
 	}
 	p.begin = func(c *ingest.Content) error { return p.readPrefix(r.Body, c) }
-	_ = http.NewResponseController(w).SetReadDeadline(p.start.Add(d.state.Load().requestTimeout))
 	answer, err := d.serve(p)
 	if err != nil {
 		e := p.fault(err)
@@ -66,8 +66,14 @@ func (d *door) serveGRPC(w http.ResponseWriter, r *http.Request) {
 // readPrefix reads what stands before the message and leaves the push to read the message alone.
 func (p *push) readPrefix(body io.Reader, c *ingest.Content) error {
 	var prefix [prefixBytes]byte
-	if _, err := io.ReadFull(body, prefix[:]); err != nil {
+	switch _, err := io.ReadFull(body, prefix[:]); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fault.New(fault.Malformed, "read gRPC message: it ends before its length").WithErr(err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		// Late, not wrong: who is told that its data is bad drops it.
+		return fault.New(fault.Overloaded, "the message did not arrive within server.request_timeout").WithErr(err).WithAfter(fault.Soon())
+	case err != nil:
+		return fault.New(fault.Canceled, "the sender went away while sending").WithErr(err)
 	}
 	switch prefix[0] {
 	case 0:

@@ -42,7 +42,10 @@ const (
 	metricsUser = "1001"
 	logsUser    = "1002"
 	otlpUser    = "1003"
+	devUser     = "2001" // of a second stack, for metrics alone
 )
+
+const devToken = "glc_dev-token-0123456789"
 
 // gatewayTest is a gateway between a sender and a pretend cloud, all real listeners on 127.0.0.1.
 type gatewayTest struct {
@@ -92,20 +95,26 @@ const defaultEnvironment = `environments:
       otlp: {url: $CLOUD/otlp, timeout: 2s, basic_auth: {username: "1003", password_file: secrets/cloud}}
 `
 
-// start runs a gateway with the given configuration until the test ends.
-func start(t *testing.T, yaml string) *gatewayTest {
+// start runs a gateway with the given configuration until the test ends. files are more files beside the configuration:
+// name, content, name, content.
+func start(t *testing.T, yaml string, files ...string) *gatewayTest {
 	t.Helper()
 	cloud := fakecloud.New(fakecloud.Options{Instances: []fakecloud.Instance{
 		{User: metricsUser, Name: "prod-metrics", Endpoint: fakecloud.Prometheus, Tokens: []string{cloudToken}},
 		{User: logsUser, Name: "prod-logs", Endpoint: fakecloud.Loki, Tokens: []string{cloudToken}},
 		{User: otlpUser, Name: "prod-otlp", Endpoint: fakecloud.OTLP, Tokens: []string{cloudToken}},
-	}})
+		{User: devUser, Name: "dev-metrics", Endpoint: fakecloud.Prometheus, Tokens: []string{devToken}},
+	}, Keep: 5000})
 	if err := cloud.Start(); err != nil {
 		t.Fatal(err)
 	}
 	g := &gatewayTest{t: t, cloud: cloud, dir: t.TempDir(), logs: new(lockedBuffer)}
 	g.file("secrets/app", clientToken+"\n")
 	g.file("secrets/cloud", cloudToken+"\n")
+	g.file("secrets/dev-cloud", devToken+"\n")
+	for i := 0; i < len(files); i += 2 {
+		g.file(files[i], files[i+1])
+	}
 	g.configure(yaml)
 	cfg, err := config.Load(filepath.Join(g.dir, "gateway.yaml"))
 	if err != nil {
@@ -128,12 +137,17 @@ func start(t *testing.T, yaml string) *gatewayTest {
 		return <-done
 	})
 	t.Cleanup(func() {
+		g.t = t // subtests that borrowed it are over
 		cloud.Heal()
 		if err := g.stop(); err != nil {
 			t.Errorf("the gateway ended with %v", err)
 		}
 		cloud.Close()
+		if n := g.inflight.Used(); n != 0 {
+			t.Errorf("%d bytes are still charged after the last push", n)
+		}
 		g.balanced()
+		g.noBugs()
 		g.secretsKept()
 	})
 	return g
@@ -170,11 +184,19 @@ func (g *gatewayTest) balanced() {
 	}
 }
 
+// noBugs checks that nothing has happened that our own code makes impossible.
+func (g *gatewayTest) noBugs() {
+	g.t.Helper()
+	if log := g.logs.String(); strings.Contains(log, "BUG") {
+		g.t.Errorf("a bug is in the log:\n%s", log)
+	}
+}
+
 // secretsKept checks that no secret has reached a log or a metric.
 func (g *gatewayTest) secretsKept() {
 	g.t.Helper()
 	text := g.logs.String() + g.scrape()
-	for _, s := range []string{clientToken, cloudToken} {
+	for _, s := range []string{clientToken, cloudToken, devToken} {
 		if strings.Contains(text, s) {
 			g.t.Errorf("secret %q shows in a log or a metric", s)
 		}
@@ -337,4 +359,23 @@ func samples() map[string]sample {
 		"otlp logs":         {"/otlp/v1/logs", header("Content-Type", proto), must(records.MarshalProto()), 6, otlpUser, fakecloud.OTLPLogs},
 		"otlp metrics json": {"/v1/metrics", header("Content-Type", json), must(points.MarshalJSON()), testdata.GenerateMetrics(3).DataPointCount(), otlpUser, fakecloud.OTLPMetrics},
 	}
+}
+
+// eventually waits until ok, for as long as a loaded machine may take.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(15 * time.Second); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// deadline bounds what a test waits for.
+func deadline(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	t.Cleanup(cancel)
+	return ctx
 }

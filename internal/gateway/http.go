@@ -3,8 +3,11 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -21,6 +24,7 @@ type door struct {
 
 // ServeHTTP implements http.Handler.
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer d.notice()
 	d.age(w, r)
 	if isGRPC(r) {
 		d.serveGRPC(w, r)
@@ -47,11 +51,17 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.handle(w, r, protocol)
 }
 
+// notice makes a panic loud. net/http ends the one connection; all others go on.
+func (g *Gateway) notice() {
+	if v := recover(); v != nil && v != http.ErrAbortHandler {
+		g.log.Error("BUG: panic while handling a push", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		panic(http.ErrAbortHandler)
+	}
+}
+
 // handle walks one push along the road and, whatever became of it, answers once, counts once and logs once.
 func (d *door) handle(w http.ResponseWriter, r *http.Request, protocol *ingest.Protocol) {
-	p := d.newPush(r, protocol)
-	body := http.NewResponseController(w)
-	_ = body.SetReadDeadline(p.start.Add(d.state.Load().requestTimeout))
+	p := d.newPush(w, r, protocol)
 	answer, err := d.serve(p)
 	if err == nil {
 		reply := protocol.Accept(p.content, answer)
@@ -62,8 +72,9 @@ func (d *door) handle(w http.ResponseWriter, r *http.Request, protocol *ingest.P
 	e := p.fault(err)
 	reply := protocol.Refuse(r.Header, e)
 	d.record(p, reply.Status, e)
-	if !discard(r, int64(d.state.Load().bounds.BodyBytes), body) {
-		// What is left of the body is not worth reading: the next request could not be found behind it.
+	// What is left of a body that was late is not waited for once more.
+	if !p.whole && (errors.Is(e, os.ErrDeadlineExceeded) || !discard(w, r, int64(d.state.Load().bounds.BodyBytes))) {
+		// Where the body does not end, the next request cannot be found behind it.
 		w.Header().Set("Connection", "close")
 	}
 	if e.Kind == fault.Unauthenticated {
@@ -75,12 +86,17 @@ func (d *door) handle(w http.ResponseWriter, r *http.Request, protocol *ingest.P
 	d.write(w, reply)
 }
 
-func (d *door) newPush(r *http.Request, protocol *ingest.Protocol) *push {
-	return &push{
+func (d *door) newPush(w http.ResponseWriter, r *http.Request, protocol *ingest.Protocol) *push {
+	conn := http.NewResponseController(w)
+	p := &push{
 		ctx: r.Context(), protocol: protocol, header: r.Header,
 		credentials: tenant.Credentials{Authorization: r.Header["Authorization"], TLS: r.TLS, Pinned: d.listener.pinned(d.state.Load())},
 		reader:      r.Body, declared: r.ContentLength, start: time.Now(), pool: &d.pool,
+		// Left in place, the deadline would end the watch for a sender that goes away, and look like one that did.
+		arrived: func() { _ = conn.SetReadDeadline(time.Time{}) },
 	}
+	_ = conn.SetReadDeadline(p.start.Add(d.state.Load().requestTimeout))
+	return p
 }
 
 // write sends a reply. That the sender may be gone by now changes nothing: what became of the push is decided.
@@ -113,14 +129,14 @@ const discardTime = 2 * time.Second
 
 // discard reads what is left of r's body, at most limit bytes and discardTime, into nothing. It reports whether the body
 // is at its end, so that the connection can carry another request. HTTP/2 needs none of this: a stream ends alone.
-func discard(r *http.Request, limit int64, body *http.ResponseController) bool {
+func discard(w http.ResponseWriter, r *http.Request, limit int64) bool {
 	if r.ProtoMajor != 1 {
 		return true
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(discardTime)) // net/http reads on when we do not
 	if r.Header.Get("Expect") != "" {
 		return false // it waits for a 100 that it does not get: nothing is on its way
 	}
-	_ = body.SetReadDeadline(time.Now().Add(discardTime))
 	_, err := io.CopyN(io.Discard, r.Body, limit+1)
 	return errors.Is(err, io.EOF)
 }

@@ -24,6 +24,8 @@ type push struct {
 	declared    int64 // length of the body as announced, -1 if it was not
 	start       time.Time
 	callerLimit time.Time // when the caller gives up; zero if it did not say
+	// arrived is called when the body has been read whole.
+	arrived func()
 	// begin, where set, is called once the sender is known and before a byte of the body is read. It reads the gRPC prefix.
 	begin func(*ingest.Content) error
 
@@ -37,6 +39,7 @@ type push struct {
 	body, plain *ingest.Buffer // as sent; decompressed (nil: body is plain)
 	encoded     *ingest.Buffer // as it leaves, where that is neither of them
 	pool        *ingest.Pool
+	whole       bool  // the body was read to its end
 	weight      int   // bytes charged for what decoding has built
 	entry       entry // what will be booked
 }
@@ -67,7 +70,10 @@ func (p *push) bounds() ingest.Limits { return p.state.bounds }
 func (p *push) charge(n int) *fault.Error { return p.account.Add(n) }
 
 // received books the bytes that came.
-func (p *push) received() { p.entry.receivedBytes = len(p.body.B) }
+func (p *push) received() {
+	p.whole, p.entry.receivedBytes = true, len(p.body.B)
+	p.arrived()
+}
 
 // content of the push without compression.
 func (p *push) raw() []byte {

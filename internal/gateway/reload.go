@@ -199,7 +199,7 @@ func (g *Gateway) watchConfig(ctx context.Context) error {
 		return nil
 	})
 	if _, err := files.Get(path); err != nil {
-		return err
+		g.log.Error("the configuration file is not watched for changes", "err", err)
 	}
 	return files.Run(ctx)
 }

@@ -82,7 +82,7 @@ func readError(err error) *fault.Error {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return (&fault.Error{Kind: fault.Overloaded, Public: "the body did not arrive within server.request_timeout", Err: err}).WithAfter(retrySoon)
+		return (&fault.Error{Kind: fault.Overloaded, Public: "the body did not arrive within server.request_timeout", Err: err}).WithAfter(fault.Soon())
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return (&fault.Error{Kind: fault.Malformed, Public: "read body: it ends before its declared length", Err: err})
 	case errors.Is(err, context.Canceled):

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
@@ -14,9 +13,6 @@ import (
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 )
-
-// retrySoon is when a sender should come back after a lack of room.
-const retrySoon = time.Second
 
 // maxWindow bounds what a zstd frame may ask the decoder to remember (RFC 8878 section 3.1.1.1.2 recommends 8 MiB).
 const maxWindow = 8 << 20

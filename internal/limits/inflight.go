@@ -4,7 +4,6 @@ package limits
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 )
@@ -114,5 +113,5 @@ func take(used *atomic.Int64, d, limit int64) (sum int64, ok bool) {
 
 func overloaded(who string, used, limit int64, key string) *fault.Error {
 	return fault.New(fault.Overloaded, "no room in flight: %s %d bytes with this push, over %s=%d", who, used, key, limit).
-		WithAfter(time.Second)
+		WithAfter(fault.Soon())
 }

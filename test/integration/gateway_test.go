@@ -54,6 +54,7 @@ func newGateway(t testing.TB, server, environments string) *gateway {
 	g.writeSecret("client", clientToken)
 	g.writeSecret("upstream", upstreamPass)
 	g.writeConfig()
+	t.Cleanup(g.stopAtEnd)
 	return g
 }
 
@@ -91,7 +92,7 @@ func (g *gateway) path(elem ...string) string {
 	return filepath.Join(append([]string{g.dir}, elem...)...)
 }
 
-// start runs the gateway until the test ends and returns when it is ready.
+// start runs the gateway, until the test ends at the latest, and returns when it is ready.
 func (g *gateway) start() {
 	g.t.Helper()
 	g.cmd = exec.Command(gatewayBinary, "run", "--config.file="+g.path("gateway.yaml"))
@@ -101,7 +102,6 @@ func (g *gateway) start() {
 	}
 	g.done = make(chan error, 1)
 	go func(cmd *exec.Cmd, done chan<- error) { done <- cmd.Wait() }(g.cmd, g.done)
-	g.t.Cleanup(g.stopAtEnd)
 
 	deadline := time.Now().Add(20 * time.Second)
 	for {
@@ -253,14 +253,13 @@ func writeFile(t testing.TB, path, text string) {
 
 // httpGet returns status 0 when there was no answer.
 func httpGet(url string) (int, string) {
-	c := http.Client{Timeout: 5 * time.Second}
+	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := c.Get(url)
 	if err != nil {
 		return 0, err.Error()
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(resp.Body)
-	c.CloseIdleConnections()
 	return resp.StatusCode, string(body)
 }
 

@@ -55,6 +55,7 @@ func newCollector(t testing.TB, g *gateway, transport string, compression config
 		c.ClientConfig.Endpoint, c.ClientConfig.TLS.Insecure = g.grpc, true
 		c.ClientConfig.Compression, c.ClientConfig.Headers = compression, headers
 		c.RetryConfig, c.QueueConfig = retry, noQueue
+		c.TimeoutConfig.Timeout = 20 * time.Second // its 5 s are short for 6 MiB of gzip on a busy machine
 		cfg = c
 	} else {
 		factory = otlphttpexporter.NewFactory()

@@ -2,6 +2,7 @@ package remotewrite
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/prometheus/prometheus/prompb"
@@ -41,10 +42,28 @@ func k8sV1(n int) []byte {
 	return must((&prompb.WriteRequest{Timeseries: k8sSeries(n)}).Marshal())
 }
 
-func k8sV2(n int) []byte {
+// unsorted is n series that cannot be stamped in one walk, with as many labels as fill a slice that doubles.
+func unsorted(n int) []prompb.TimeSeries {
+	all := k8sSeries(n)
+	for i := range all {
+		ls := append(all[i].Labels, prompb.Label{Name: "x", Value: "1"}, prompb.Label{Name: "y", Value: "2"}, prompb.Label{Name: "z", Value: "3"})
+		slices.Reverse(ls)
+		all[i].Labels = ls
+	}
+	return all
+}
+
+func unsortedV1(n int) []byte {
+	return must((&prompb.WriteRequest{Timeseries: unsorted(n)}).Marshal())
+}
+
+func k8sV2(n int) []byte      { return symbolized(k8sSeries(n)) }
+func unsortedV2(n int) []byte { return symbolized(unsorted(n)) }
+
+func symbolized(all []prompb.TimeSeries) []byte {
 	t := writev2.NewSymbolTable()
 	req := &writev2.Request{}
-	for _, ts := range k8sSeries(n) {
+	for _, ts := range all {
 		s := writev2.TimeSeries{LabelsRefs: refsOf(&t, ts.Labels)}
 		s.Samples = []writev2.Sample{{Value: ts.Samples[0].Value, Timestamp: ts.Samples[0].Timestamp}}
 		s.Metadata = writev2.Metadata{Type: writev2.Metadata_METRIC_TYPE_COUNTER, HelpRef: t.Symbolize("Packets received.")}
@@ -87,8 +106,10 @@ func TestAllocations(t *testing.T) {
 	f(V1, k8sV1, FormV1, 1, 14)
 	f(V2, k8sV2, FormV2, 0, 1)
 	f(V2, k8sV2, FormV2, 1, 14)
-	f(V1, k8sV1, FormV2, 0, 40)
-	f(V2, k8sV2, FormV1, 0, 40)
+	f(V1, unsortedV1, FormV1, 1, 22)
+	f(V2, unsortedV2, FormV2, 1, 22)
+	f(V1, unsortedV1, FormV2, 1, 50)
+	f(V2, unsortedV2, FormV1, 1, 50)
 }
 
 const benchSeries = 2000

@@ -16,7 +16,7 @@ import (
 
 func TestV1ToV2LikeStructs(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
-	for range 3000 {
+	for range 800 {
 		req := randomV1(r)
 		raw := must(req.Marshal())
 		if len(req.Timeseries) == 0 {
@@ -42,7 +42,7 @@ func TestV1ToV2LikeStructs(t *testing.T) {
 
 func TestV2ToV1LikeStructs(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
-	for range 3000 {
+	for range 800 {
 		req := randomV2(r)
 		raw := must(req.Marshal())
 		if r.IntN(4) == 0 {

@@ -76,45 +76,48 @@ func addSeeds(f *testing.F, push func(*rand.Rand) []byte) {
 
 func FuzzV1(f *testing.F) {
 	addSeeds(f, func(r *rand.Rand) []byte { return must(randomV1(r).Marshal()) })
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		var req prompb.WriteRequest
-		refErr := req.Unmarshal(raw)
-		b := &batchV1{raw: raw}
-		if err := b.check(); err != nil {
-			if refErr == nil && !isStricter(err) {
-				t.Fatalf("refused: %v", err)
-			}
-			return
-		}
-		if refErr != nil {
-			t.Fatalf("taken, but the reference says %v", refErr)
-		}
-		if b.count != countV1(&req) {
-			t.Fatalf("count %+v, want %+v", b.count, countV1(&req))
-		}
-		for _, stamps := range stampSets {
-			res, body := encode(t, b, raw, ingest.Edit{Form: FormV1, Stamps: stamps})
-			want := stampV1(unmarshalV1(t, raw), stamps)
-			want.XXX_unrecognized = withoutPrivate(want.XXX_unrecognized)
-			equalV1(t, unmarshalV1(t, body), want)
-			decode(t, V1, body)
+	f.Fuzz(agreesV1)
+}
 
-			res, body = encode(t, b, raw, ingest.Edit{Form: FormV2, Stamps: stamps})
-			if res.Form == FormV1 {
-				continue
-			}
-			// Conversion leaves unknown fields out; the reference must forget them too.
-			known := unmarshalV1(t, raw)
-			forgetV1(known)
-			converted, lost := toV2Reference(known, stamps)
-			if lossOf(res, "metadata") != lost || res.Sent != b.count {
-				t.Fatalf("%+v, want %d metadata lost", res, lost)
-			}
-			equalV2(t, unmarshalV2(t, body), converted)
-			inOrder(t, body)
-			decode(t, V2, body)
+// agreesV1 fails where raw means something else to us than to the reference.
+func agreesV1(t *testing.T, raw []byte) {
+	var req prompb.WriteRequest
+	refErr := req.Unmarshal(raw)
+	b := &batchV1{raw: raw}
+	if err := b.check(); err != nil {
+		if refErr == nil && !isStricter(err) {
+			t.Fatalf("refused: %v", err)
 		}
-	})
+		return
+	}
+	if refErr != nil {
+		t.Fatalf("taken, but the reference says %v", refErr)
+	}
+	if b.count != countV1(&req) {
+		t.Fatalf("count %+v, want %+v", b.count, countV1(&req))
+	}
+	for _, stamps := range stampSets {
+		res, body := encode(t, b, raw, ingest.Edit{Form: FormV1, Stamps: stamps})
+		want := stampV1(unmarshalV1(t, raw), stamps)
+		want.XXX_unrecognized = withoutPrivate(want.XXX_unrecognized)
+		equalV1(t, unmarshalV1(t, body), want)
+		decode(t, V1, body)
+
+		res, body = encode(t, b, raw, ingest.Edit{Form: FormV2, Stamps: stamps})
+		if res.Form == FormV1 {
+			continue
+		}
+		// Conversion leaves unknown fields out; the reference must forget them too.
+		known := unmarshalV1(t, raw)
+		forgetV1(known)
+		converted, lost := toV2Reference(known, stamps)
+		if lossOf(res, "metadata") != lost || res.Sent != b.count {
+			t.Fatalf("%+v, want %d metadata lost", res, lost)
+		}
+		equalV2(t, unmarshalV2(t, body), converted)
+		inOrder(t, body)
+		decode(t, V2, body)
+	}
 }
 
 // withoutPrivate removes fields 1000 and 1001.
@@ -144,49 +147,52 @@ func FuzzV2(f *testing.F) {
 	for range 10 {
 		f.Add(shuffleV2(r, must(randomV2(r).Marshal())))
 	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		var req writev2.Request
-		refErr := req.Unmarshal(raw)
-		b := &batchV2{raw: raw}
-		err := b.checkRequest()
-		if err == nil {
-			err = b.checkAllSeries()
-		}
-		if err != nil {
-			if refErr == nil && !isStricter(err) {
-				t.Fatalf("refused: %v", err)
-			}
-			return
-		}
-		if refErr != nil {
-			t.Fatalf("taken, but the reference says %v", refErr)
-		}
-		if b.count != countV2(&req) {
-			t.Fatalf("count %+v, want %+v", b.count, countV2(&req))
-		}
-		withoutBad(&req)
-		if b.sent() != countV2(&req) {
-			t.Fatalf("%+v to send, want %+v", b.sent(), countV2(&req))
-		}
-		req.XXX_unrecognized = withoutPrivate(req.XXX_unrecognized)
-		for _, stamps := range stampSets {
-			_, body := encode(t, b, raw, ingest.Edit{Form: FormV2, Stamps: stamps})
-			equalV2(t, unmarshalV2(t, body), plainV2(&req, func(ls []prompb.Label) []prompb.Label { return stampLabels(ls, stamps) }))
-			inOrder(t, body)
-			decode(t, V2, body)
+	f.Fuzz(agreesV2)
+}
 
-			res, body := encode(t, b, raw, ingest.Edit{Form: FormV1, Stamps: stamps})
-			known := unmarshalV2(t, raw)
-			withoutBad(known)
-			forgetV2(known)
-			want, _, _ := toV1Reference(known, stamps)
-			if res.Sent != countV1(want) {
-				t.Fatalf("%+v, want %+v sent", res, countV1(want))
-			}
-			equalV1(t, unmarshalV1(t, body), want)
-			decode(t, V1, body)
+// agreesV2 fails where raw means something else to us than to the reference.
+func agreesV2(t *testing.T, raw []byte) {
+	var req writev2.Request
+	refErr := req.Unmarshal(raw)
+	b := &batchV2{raw: raw}
+	err := b.checkRequest()
+	if err == nil {
+		err = b.checkAllSeries()
+	}
+	if err != nil {
+		if refErr == nil && !isStricter(err) {
+			t.Fatalf("refused: %v", err)
 		}
-	})
+		return
+	}
+	if refErr != nil {
+		t.Fatalf("taken, but the reference says %v", refErr)
+	}
+	if b.count != countV2(&req) {
+		t.Fatalf("count %+v, want %+v", b.count, countV2(&req))
+	}
+	withoutBad(&req)
+	if b.sent() != countV2(&req) {
+		t.Fatalf("%+v to send, want %+v", b.sent(), countV2(&req))
+	}
+	req.XXX_unrecognized = withoutPrivate(req.XXX_unrecognized)
+	for _, stamps := range stampSets {
+		_, body := encode(t, b, raw, ingest.Edit{Form: FormV2, Stamps: stamps})
+		equalV2(t, unmarshalV2(t, body), plainV2(&req, func(ls []prompb.Label) []prompb.Label { return stampLabels(ls, stamps) }))
+		inOrder(t, body)
+		decode(t, V2, body)
+
+		res, body := encode(t, b, raw, ingest.Edit{Form: FormV1, Stamps: stamps})
+		known := unmarshalV2(t, raw)
+		withoutBad(known)
+		forgetV2(known)
+		want, _, _ := toV1Reference(known, stamps)
+		if res.Sent != countV1(want) {
+			t.Fatalf("%+v, want %+v sent", res, countV1(want))
+		}
+		equalV1(t, unmarshalV1(t, body), want)
+		decode(t, V1, body)
+	}
 }
 
 func forgetV2(req *writev2.Request) {
@@ -219,4 +225,40 @@ func withoutBad(req *writev2.Request) {
 		}
 	}
 	req.Timeseries = keep
+}
+
+// What random pushes become by a few wrong bytes reaches deeper than the fuzzer does in seconds.
+func TestMutated(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	for range 1500 {
+		for _, m := range []struct {
+			raw    []byte
+			agrees func(*testing.T, []byte)
+		}{
+			{must(randomV1(r).Marshal()), agreesV1},
+			{must(randomV2(r).Marshal()), agreesV2},
+			{shuffleV2(r, must(randomV2(r).Marshal())), agreesV2},
+		} {
+			mutate(r, m.raw)
+			m.agrees(t, m.raw)
+		}
+	}
+}
+
+func mutate(r *rand.Rand, raw []byte) {
+	if len(raw) == 0 {
+		return
+	}
+	for range 1 + r.IntN(3) {
+		switch i := r.IntN(len(raw)); r.IntN(4) {
+		case 0:
+			raw[i] ^= 1 << r.IntN(8)
+		case 1:
+			raw[i] = byte(r.IntN(256))
+		case 2:
+			raw[i] = byte(r.IntN(20)<<3 | r.IntN(6))
+		case 3:
+			copy(raw[i:], raw[r.IntN(len(raw)):])
+		}
+	}
 }

@@ -51,10 +51,10 @@ func appendLabel(dst, name, value []byte) []byte {
 	return closeSized(dst, mark, width)
 }
 
-// find returns the stamp called name, -1 if there is none. There are few.
-func find(stamps []label, name []byte) int {
-	for i := range stamps {
-		if string(stamps[i].name) == string(name) {
+// find returns the index of the first of ls called name, -1 if there is none.
+func find(ls []label, name []byte) int {
+	for i := range ls {
+		if string(ls[i].name) == string(name) {
 			return i
 		}
 	}
@@ -69,7 +69,7 @@ func carries(ls, stamps []label) bool {
 		if s < 0 {
 			continue
 		}
-		if len(stamps[s].value) == 0 || string(stamps[s].value) != string(ls[i].value) || slices.ContainsFunc(ls[:i], func(l label) bool { return string(l.name) == string(ls[i].name) }) {
+		if len(stamps[s].value) == 0 || string(stamps[s].value) != string(ls[i].value) || find(ls[:i], ls[i].name) >= 0 {
 			return false
 		}
 		found++
@@ -83,20 +83,31 @@ func carries(ls, stamps []label) bool {
 }
 
 // canonical returns ls with the stamps in place of all labels of their names, without empty values, sorted by name. It
-// overwrites ls.
+// overwrites ls and may have to grow it: callers keep what it returns as their scratch.
 func canonical(ls, stamps []label) []label {
-	keep := ls[:0]
-	for _, l := range ls {
-		if len(l.value) > 0 && find(stamps, l.name) < 0 {
-			keep = append(keep, l)
+	n := 0
+	for i := range ls {
+		if len(ls[i].value) == 0 || find(stamps, ls[i].name) >= 0 {
+			continue
 		}
-	}
-	for _, s := range stamps {
-		if len(s.value) > 0 {
-			keep = append(keep, s)
+		if n < i {
+			ls[n] = ls[i]
 		}
+		n++
 	}
-	return sorted(keep)
+	ls = sorted(ls[:n])
+	// No name is left that is a stamp's, and stamps are sorted: each goes after the one before it.
+	at := 0
+	for i := range stamps {
+		if len(stamps[i].value) == 0 {
+			continue
+		}
+		for at < len(ls) && string(ls[at].name) < string(stamps[i].name) {
+			at++
+		}
+		ls = slices.Insert(ls, at, stamps[i])
+	}
+	return ls
 }
 
 // sorted sorts ls by name, byte by byte, as both versions demand. Labels of one name keep their order.

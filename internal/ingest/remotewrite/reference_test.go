@@ -266,12 +266,7 @@ func toV2Reference(req *prompb.WriteRequest, stamps []labels.Label) (out *writev
 }
 
 func metadataFor(all []prompb.MetricMetadata, ls []prompb.Label) *prompb.MetricMetadata {
-	name := ""
-	for _, l := range slices.Backward(ls) {
-		if l.Name == "__name__" {
-			name = l.Value
-		}
-	}
+	name := metricOf(ls)
 	allowed := map[prompb.MetricMetadata_MetricType]string{
 		prompb.MetricMetadata_COUNTER: "_total", prompb.MetricMetadata_HISTOGRAM: "_bucket _sum _count",
 		prompb.MetricMetadata_GAUGEHISTOGRAM: "_bucket _gsum _gcount", prompb.MetricMetadata_SUMMARY: "_sum _count", prompb.MetricMetadata_INFO: "_info",
@@ -316,12 +311,7 @@ func toV1Reference(req *writev2.Request, stamps []labels.Label) (out *prompb.Wri
 		if len(ts.Samples)+len(ts.Exemplars)+len(ts.Histograms) > 0 {
 			out.Timeseries = append(out.Timeseries, ts)
 		}
-		name := ""
-		for _, l := range slices.Backward(ts.Labels) {
-			if l.Name == "__name__" {
-				name = l.Value
-			}
-		}
+		name := metricOf(ts.Labels)
 		if m := s.Metadata; name != "" && (m.Type != 0 || m.HelpRef != 0 || m.UnitRef != 0) {
 			cut := map[writev2.Metadata_MetricType]string{
 				writev2.Metadata_METRIC_TYPE_HISTOGRAM: "_bucket _sum _count", writev2.Metadata_METRIC_TYPE_GAUGEHISTOGRAM: "_bucket _gsum _gcount",
@@ -333,15 +323,12 @@ func toV1Reference(req *writev2.Request, stamps []labels.Label) (out *prompb.Wri
 					break
 				}
 			}
-			if !families[name] && !families["metric "+metricOf(ts.Labels)] {
+			if !families[name] {
+				families[name] = true
 				out.Metadata = append(out.Metadata, prompb.MetricMetadata{
 					Type: prompb.MetricMetadata_MetricType(m.Type), MetricFamilyName: name, Help: req.Symbols[m.HelpRef], Unit: req.Symbols[m.UnitRef],
 				})
 			}
-			if !families["metric "+metricOf(ts.Labels)] {
-				families[name] = true
-			}
-			families["metric "+metricOf(ts.Labels)] = true
 		}
 	}
 	return out, custom, starts
@@ -432,8 +419,17 @@ func unmarshalV2(t testing.TB, raw []byte) *writev2.Request {
 
 func equalV1(t testing.TB, got, want *prompb.WriteRequest) {
 	t.Helper()
+	if len(got.Timeseries) != len(want.Timeseries) {
+		t.Fatalf("%d series, want %d: got\n%v\nwant\n%v", len(got.Timeseries), len(want.Timeseries), got, want)
+	}
+	for i := range got.Timeseries {
+		if g, w := &got.Timeseries[i], &want.Timeseries[i]; string(must(g.Marshal())) != string(must(w.Marshal())) {
+			t.Fatalf("series %d: got\n%v\nwant\n%v", i, g, w)
+		}
+	}
+	got.Timeseries, want.Timeseries = nil, nil
 	if string(must(got.Marshal())) != string(must(want.Marshal())) {
-		t.Fatalf("got\n%v\nwant\n%v", got, want)
+		t.Fatalf("got beside equal series\n%v\nwant\n%v", got, want)
 	}
 }
 

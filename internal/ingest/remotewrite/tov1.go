@@ -16,7 +16,7 @@ func (b *batchV2) boundV1(e ingest.Edit) int {
 	for _, s := range e.Stamps {
 		stamps += uint64(wire.BytesLen(v1Labels, labelLen(s)))
 	}
-	named := newBits(b.symbols)
+	named := newPairs(b.symbols)
 	n := uint64(1) // never 0: even an empty push does not leave as it came
 	var f, g wire.Field
 	for msg := b.raw; len(msg) > 0; {
@@ -77,13 +77,13 @@ func (b *batchV2) labelsLen(msg []byte) (n uint64) {
 	return n
 }
 
-// metadataLen is how many bytes metadata m of series takes in 1.0, 0 if some series before had the same metric.
-func (b *batchV2) metadataLen(series []byte, m *metadata, named bits) uint64 {
+// metadataLen is how many bytes metadata m of series takes in 1.0, 0 if some series before said the same of it.
+func (b *batchV2) metadataLen(series []byte, m *metadata, named pairs) uint64 {
 	if b.isBad(series) {
 		return 0
 	}
 	name, ok := metricName(b.collect(series))
-	if !ok || !named.set(name.valueRef) {
+	if !ok || !named.add(name.valueRef, m.kind) {
 		return 0
 	}
 	help, unit := b.symbol(uint32(m.help)), b.symbol(uint32(m.unit))
@@ -114,8 +114,8 @@ type toV1 struct {
 	// custom is how many histograms have buckets of their own, and customText names the first.
 	custom     int
 	customText string
-	// named are the metrics whose family has been lifted, families the lifted ones by name.
-	named    bits
+	// named are the metrics, with their type, whose family has been lifted; families are the lifted ones by name.
+	named    pairs
 	families *symbols
 	lifted   []lifted
 	exemplar batchV2 // shares raw and table; its scratch is for exemplars
@@ -130,7 +130,7 @@ type lifted struct {
 // encodeV1 appends the push as 1.0.
 func (b *batchV2) encodeV1(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	b.index()
-	w := toV1{batchV2: b, stamps: newStamps(e.Stamps), sent: b.sent(), named: newBits(b.symbols), families: newSymbols(0), exemplar: *b}
+	w := toV1{batchV2: b, stamps: newStamps(e.Stamps), sent: b.sent(), named: newPairs(b.symbols), families: newSymbols(0), exemplar: *b}
 	w.exemplar.scratch = nil
 	var f wire.Field
 	for msg := b.raw; len(msg) > 0; {
@@ -157,6 +157,7 @@ func (b *batchV2) encodeV1(dst []byte, e ingest.Edit) (ingest.Result, error) {
 func (w *toV1) appendSeries(dst, series []byte) []byte {
 	start := len(dst)
 	ls := canonical(w.collect(series), w.stamps)
+	w.scratch = ls
 	dst, mark := wire.OpenMessage(dst, v1Series)
 	for i := range ls {
 		dst = appendLabel(dst, ls[i].name, ls[i].value)
@@ -252,7 +253,7 @@ func (w *toV1) appendExemplar(dst, exemplar []byte) []byte {
 // lift keeps metadata m of the metric that ls names, once for each family: the first series of it decides.
 func (w *toV1) lift(ls []label, m metadata) {
 	name, ok := metricName(ls)
-	if !ok || !w.named.set(name.valueRef) {
+	if !ok || !w.named.add(name.valueRef, m.kind) {
 		return
 	}
 	if family := familyOf(name.value, m.kind); w.families.add(family) {
@@ -275,15 +276,17 @@ func (w *toV1) appendMetadata(dst []byte, l *lifted) []byte {
 	return wire.CloseMessage(dst, mark)
 }
 
-// bits is a set of refs.
-type bits []uint64
+// pairs is a set of refs, each with one of the eight types that a metric can have.
+type pairs []uint8
 
-func newBits(n int) bits { return make(bits, (n+63)/64) }
+func newPairs(n int) pairs { return make(pairs, n) }
 
-// set puts ref into the set and says whether that is news.
-func (s bits) set(ref uint32) bool {
-	word, bit := &s[ref/64], uint64(1)<<(ref%64)
-	news := *word&bit == 0
-	*word |= bit
+// add says whether the pair is news. Types that nobody knows always are.
+func (s pairs) add(ref uint32, kind uint64) bool {
+	if kind > 7 {
+		return true
+	}
+	news := s[ref]&(1<<kind) == 0
+	s[ref] |= 1 << kind
 	return news
 }

@@ -49,7 +49,8 @@ func (b *batchV1) encodeV2(dst []byte, e ingest.Edit) (ingest.Result, error) {
 		if msg = next(msg, &f); f.Num != v1Series {
 			continue
 		}
-		ls := w.resolve(canonical(b.collect(f.Data), w.stamps))
+		b.scratch = canonical(b.collect(f.Data), w.stamps)
+		ls := w.resolve(b.scratch)
 		if b.mixed > 0 && isMixed(f.Data) {
 			// 2.0 forbids both in one series.
 			dst = w.appendSeries(dst, f.Data, ls, v1Samples, v1Exemplars)

@@ -252,8 +252,9 @@ func (b *batchV1) stamp(dst []byte, f *wire.Field, stamps []label) []byte {
 	if carries(ls, stamps) {
 		return append(dst[:start], f.Raw...)
 	}
-	for _, l := range canonical(ls, stamps) {
-		dst = append(dst, l.raw...)
+	b.scratch = canonical(ls, stamps)
+	for i := range b.scratch {
+		dst = append(dst, b.scratch[i].raw...)
 	}
 	var g wire.Field
 	for msg := f.Data; len(msg) > 0; {
@@ -271,9 +272,16 @@ func mergeV1(dst, series []byte, stamps []label) ([]byte, bool) {
 	var f wire.Field
 	done, copied, at := 0, 0, 0 // stamps written, and how much of series is copied and read
 	for at < len(series) && series[at] == v1Labels<<3|2 {
-		rest := next(series[at:], &f)
-		end := len(series) - len(rest)
-		name, value := readLabel(f.Data)
+		var name, value []byte
+		var ok bool
+		end := min(at+2+int(series[at+1]), len(series))
+		if series[at+1] < 0x80 {
+			name, value, ok = plainLabel(series[at+2 : end])
+		}
+		if !ok {
+			end = len(series) - len(next(series[at:], &f))
+			name, value = readLabel(f.Data)
+		}
 		if len(value) == 0 || string(name) <= string(prev) {
 			return dst, false
 		}

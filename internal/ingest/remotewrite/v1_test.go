@@ -23,7 +23,7 @@ var stampSets = [][]labels.Label{
 
 func TestV1LikeStructs(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
-	for range 2000 {
+	for range 800 {
 		req := randomV1(r)
 		raw := must(req.Marshal())
 		b := decode(t, V1, raw)

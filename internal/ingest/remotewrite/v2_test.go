@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/prometheus/prometheus/prompb"
-	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
@@ -15,7 +14,7 @@ import (
 
 func TestV2LikeStructs(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
-	for range 2000 {
+	for range 800 {
 		req := randomV2(r)
 		raw := must(req.Marshal())
 		if r.IntN(4) == 0 {
@@ -44,8 +43,6 @@ func shuffleV2(r *rand.Rand, raw []byte) (out []byte) {
 	for len(raw) > 0 {
 		raw = next(raw, &f)
 		switch {
-		case f.Num == v2Symbols && r.IntN(2) == 0 && len(symbols) > 0 || f.Num == v2Symbols && len(symbols) > 0:
-			symbols = append(symbols, f.Raw...)
 		case f.Num == v2Symbols:
 			symbols = append(symbols, f.Raw...)
 		case f.Num == v2Series:
@@ -215,18 +212,5 @@ func TestV2WithoutSeries(t *testing.T) {
 		if res, body := encode(t, b, raw, ingest.Edit{Form: FormV1}); res.Form != FormV1 || len(body) != 0 {
 			t.Errorf("%q: %+v", raw, res)
 		}
-	}
-}
-
-// A label name that is the last symbol of a reference reader's table is the last here too.
-func TestV2ReferenceAgrees(t *testing.T) {
-	raw := requestV2(someSymbols, seriesV2([]byte{5, 6}, oneSample...))
-	var req writev2.Request
-	if err := req.Unmarshal(raw); err != nil {
-		t.Fatal(err)
-	}
-	_, body := encode(t, decode(t, V2, raw), raw, ingest.Edit{Form: FormV1})
-	if got := unmarshalV1(t, body).Timeseries[0].Labels[0]; got.Name != "environment" || got.Value != "dev" {
-		t.Errorf("%v", got)
 	}
 }

@@ -206,6 +206,7 @@ func (b *batchV2) stamp(dst []byte, f *wire.Field, stamps []label) []byte {
 	ls := b.collect(f.Data)
 	if !carries(ls, stamps) {
 		ls = canonical(ls, stamps)
+		b.scratch = ls
 	} else if !b.disorder {
 		return append(dst[:start], f.Raw...)
 	}
