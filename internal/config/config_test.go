@@ -128,7 +128,7 @@ environments:
         basic_auth: {username: 53715, password_file: secrets/grafana-cloud}
       loki: {url: https://logs-prod-us-central1.grafana.net/loki/api/v1/push, basic_auth: {username: 25836, password_file: secrets/grafana-cloud}}
       otlp: {url: https://otlp-gateway-prod-eu-west-0.grafana.net/otlp, basic_auth: {username: 123456, password_file: secrets/grafana-cloud}}
-      tempo: {url: "https://tempo-us-central1.grafana.net:443", transport: http, basic_auth: {username: 22348, password_file: secrets/grafana-cloud}}
+      tempo: {url: "https://tempo-us-central1.grafana.net:443", basic_auth: {username: 22348, password_file: secrets/grafana-cloud}}
     metrics: {labels: {environment: prod}}
     logs: {labels: {environment: prod}}
     traces: {labels: {environment: prod}}

@@ -41,13 +41,13 @@ type TracesConfig struct {
 	// ResourceRelabelConfigs are rules for OTLP resource attributes.
 	ResourceRelabelConfigs []*relabel.Config `yaml:"resource_relabel_configs" later:"relabelling"`
 	// SampleRatio is the part of all traces that is kept, by trace id, 0 to 1. Default 1.
-	SampleRatio float64 `yaml:"sample_ratio" later:"sampling"`
+	SampleRatio float64 `yaml:"sample_ratio"`
 	// Sampling are ratios per service; the first that matches wins, else SampleRatio.
-	Sampling []SampleRule `yaml:"sampling" later:"sampling"`
+	Sampling []SampleRule `yaml:"sampling"`
 	// KeepErrors keeps spans with error status, also of traces that are sampled away. Default false.
-	KeepErrors bool `yaml:"keep_errors" later:"sampling"`
+	KeepErrors bool `yaml:"keep_errors"`
 	// FillServiceName: a missing or unknown_service* service.name becomes the client's name. Default false.
-	FillServiceName bool `yaml:"fill_service_name" later:"filling in of service names"`
+	FillServiceName bool `yaml:"fill_service_name"`
 	// Limits of the environment's traces.
 	Limits Limits `yaml:"limits"`
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"net/url"
 	"regexp"
@@ -33,9 +34,30 @@ func (v *validator) environment(path, envName string, e *Environment) {
 	v.stamps(path+".metrics.labels", e.Metrics.Labels, true)
 	v.stamps(path+".logs.labels", e.Logs.Labels, true)
 	v.stamps(path+".traces.labels", e.Traces.Labels, false)
+	v.sampling(path+".traces", &e.Traces)
 	v.misplaced(path+".metrics.limits", "metrics", logsOnly, tracesOnly)
 	v.misplaced(path+".logs.limits", "logs", metricsOnly, tracesOnly)
 	v.misplaced(path+".traces.limits", "traces", metricsOnly, logsOnly, []string{"active_series"})
+}
+
+// sampling checks the shares of traces that are kept.
+func (v *validator) sampling(path string, t *TracesConfig) {
+	share := func(at string, ratio float64) {
+		if ratio > 1 {
+			v.refuse(at, "wants a share from 0 to 1, not %s", v.show(at, ratio))
+		}
+	}
+	share(path+".sample_ratio", t.SampleRatio)
+	for i, r := range t.Sampling {
+		at := fmt.Sprintf("%s.sampling[%d]", path, i)
+		share(at+".ratio", r.Ratio)
+		if r.Service == "" {
+			v.lacks(at, []string{"service"}, "needs a service, the service.name whose traces it is about")
+		}
+		if !v.has(at + ".ratio") {
+			v.lacks(at, []string{"ratio"}, "needs a ratio, the share of the service's traces that is kept, 0 to 1")
+		}
+	}
 }
 
 // misplaced refuses limits that have no meaning for a signal.

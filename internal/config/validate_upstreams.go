@@ -30,12 +30,8 @@ func (v *validator) upstream(at, name string, u *Upstream) {
 		}
 	}
 	u.setDefaults(name)
-	if u.Transport == "grpc" {
-		if v.has(at + ".transport") {
-			v.refuse(at+".transport", "not yet: this version has no gRPC exits; write transport: http and the exit's HTTP url")
-		} else {
-			v.lacks(at, []string{"transport"}, "not yet: this version has no gRPC exits, which are the default of %s; write transport: http and the exit's HTTP url", name)
-		}
+	if k := at + ".enable_http2"; u.Transport == "grpc" && v.has(k) {
+		v.refuse(k, "makes no sense with transport: grpc, which is always HTTP/2; take it out")
 	}
 	if v.has(at+".timeout") && time.Duration(u.Timeout) >= time.Duration(v.c.Server.RequestTimeout) {
 		v.warn(at+".timeout", "%s is not below server.request_timeout, %s, which will end the push first",
@@ -63,6 +59,8 @@ func (v *validator) upstreamURL(at, name string, u *Upstream) {
 		v.refuse(at, "a push carries no query string and no fragment; take away what follows ? or #")
 	case parsed.Port() != "" && !validPort(parsed.Port()):
 		v.refuse(at, "the port is not between 1 and 65535")
+	case u.Transport == "grpc" && strings.Trim(parsed.Path, "/") != "":
+		v.refuse(at, "with transport: grpc a url has no path, since the method is the path; write https://host:443, or transport: http")
 	}
 	switch p := strings.TrimSuffix(parsed.Path, "/"); name {
 	case "otlp", "tempo":

@@ -116,6 +116,8 @@ type clientStatus struct {
 	LastPush *time.Time `json:"last_push"`
 	// Items by signal since the process started.
 	Items map[string]itemStatus `json:"items"`
+	// Unnamed is how many spans came without a service.name, or with one that says unknown_service.
+	Unnamed int64 `json:"spans_without_service_name,omitempty"`
 }
 
 type itemStatus struct {
@@ -155,7 +157,8 @@ func (g *Gateway) statusEnvironments() []environmentStatus {
 }
 
 func (g *Gateway) clientStatus(env, name string, c *client) clientStatus {
-	s := clientStatus{Name: name, Disabled: g.state.Load().identities[clientKey{env, name}].Disabled, Items: make(map[string]itemStatus)}
+	s := clientStatus{Name: name, Disabled: g.state.Load().identities[clientKey{env, name}].Disabled, Items: make(map[string]itemStatus),
+		Unnamed: c.unnamed.Load()}
 	if t := c.lastPush.Load(); t > 0 {
 		at := time.Unix(t, 0).UTC()
 		s.LastPush = &at

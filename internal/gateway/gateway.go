@@ -143,20 +143,26 @@ func (g *Gateway) admit(p *push) error {
 // forward sends the push in form f and reads upstream's answer.
 func (g *Gateway) forward(p *push, x *exit, batch ingest.Batch, f *ingest.Form) (ingest.Answer, error) {
 	edit := ingest.Edit{Form: f, Stamps: p.client.stamps[p.protocol.Signal]}
+	if p.protocol.Signal == ingest.Traces {
+		edit.Traces = p.client.traces
+	}
 	out, err := g.pack(p, x, batch, edit)
 	if err != nil {
 		return ingest.Answer{}, err
 	}
-	p.refused(out.result)
-	if batch.Items() > 0 && out.result.Sent.Items == 0 && len(out.result.Refused) > 0 {
+	p.heldBack(out.result)
+	if batch.Items() > 0 && out.result.Sent.Items == 0 && len(p.entry.dropped) > 0 {
 		return ingest.Answer{Refused: out.result.Refused}, nil
 	}
 	// Only a v2 push can come back here for another try; all others need only what is being sent.
 	if f.Version != 2 {
 		p.keepOnly(out.buffer)
 	}
-	res, took, err := g.send(p, x, out)
-	g.metrics.upstreamDuration.WithLabelValues(x.Environment, x.Name, upstreamCode(res, err)).Observe(took.Seconds())
+	deadline := p.deadline(x.Timeout)
+	res, err := g.send(p, x, out, deadline)
+	if p.protocol.Again && mayGoAgain(res, err) {
+		res, err = g.send(p, x, out, deadline)
+	}
 
 	var answer ingest.Answer
 	if err == nil {
@@ -180,9 +186,18 @@ func (g *Gateway) forward(p *push, x *exit, batch ingest.Batch, f *ingest.Form) 
 	return answer, nil
 }
 
-// send makes the one call to upstream.
-func (g *Gateway) send(p *push, x *exit, out packed) (*egress.Response, time.Duration, error) {
-	ctx, cancel := context.WithDeadline(p.ctx, p.deadline(x.Timeout))
+// mayGoAgain says whether a push whose sender never retries is sent a second time: where upstream gave no answer, or one
+// that it gives when it could not take the push for now.
+func mayGoAgain(res *egress.Response, err error) bool {
+	if res != nil {
+		return res.Status == http.StatusBadGateway || res.Status == http.StatusServiceUnavailable
+	}
+	return err != nil && fault.From(err).Kind == fault.Unreachable
+}
+
+// send makes one call to upstream.
+func (g *Gateway) send(p *push, x *exit, out packed, deadline time.Time) (*egress.Response, error) {
+	ctx, cancel := context.WithDeadline(p.ctx, deadline)
 	defer cancel()
 	f := out.result.Form
 	req := &egress.Request{
@@ -195,7 +210,8 @@ func (g *Gateway) send(p *push, x *exit, out packed) (*egress.Response, time.Dur
 	}
 	began := time.Now()
 	res, err := x.Send(ctx, req)
-	return res, time.Since(began), err
+	g.metrics.upstreamDuration.WithLabelValues(x.Environment, x.Name, upstreamCode(res, err)).Observe(time.Since(began).Seconds())
+	return res, err
 }
 
 func encoding(c ingest.Codec) string {

@@ -59,8 +59,14 @@ func (d *door) serveGRPC(w http.ResponseWriter, r *http.Request) {
 		writeStatus(w, e)
 		return
 	}
-	d.record(p, http.StatusOK, nil)
-	writeMessage(w, protocol.Accept(p.content, answer).Body)
+	reply := protocol.Accept(p.content, answer)
+	d.record(p, reply.Status, nil)
+	if reply.Status/100 != 2 {
+		// Partly refused, in a protocol that has no word for it.
+		writeStatus(w, fault.New(fault.Rejected, "%s", reply.Body))
+		return
+	}
+	writeMessage(w, reply.Body)
 }
 
 // readPrefix reads what stands before the message and leaves the push to read the message alone.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,8 @@ type push struct {
 	whole       bool  // the body was read to its end
 	weight      int   // bytes charged for what decoding has built
 	entry       entry // what will be booked
+	unnamed     int   // spans without a service.name
+	refusals    []ingest.Refusal
 }
 
 // assign gives the push its environment and client.
@@ -122,10 +125,10 @@ func (p *push) close() {
 	p.account.Close()
 }
 
-// refused books the items that did not leave. It replaces what an earlier try in another form has booked.
-func (p *push) refused(r ingest.Result) {
-	p.entry.dropped = nil
-	for _, f := range r.Refused {
+// heldBack books the items that did not leave. It replaces what an earlier try in another form has booked.
+func (p *push) heldBack(r ingest.Result) {
+	p.entry.dropped, p.refusals, p.unnamed = nil, r.Refused, r.Unnamed
+	for _, f := range slices.Concat(r.Refused, r.Dropped) {
 		p.entry.drop(f.Reason, f.Items)
 	}
 }

@@ -33,13 +33,14 @@ func (g *Gateway) record(p *push, status int, e *fault.Error) {
 			p.entry.fail("internal", max(n, 0))
 		}
 		p.client.books[p.protocol.Signal].book(&p.entry)
+		p.client.unnamed.Add(int64(p.unnamed))
 	}
 	g.metrics.pushes.WithLabelValues(env, who, p.protocol.Name, code).Inc()
 	g.metrics.pushDuration.WithLabelValues(env, p.protocol.Name).Observe(took.Seconds())
 	if e != nil {
 		g.logRefusal(p, env, who, code, e, took)
-	} else if len(p.entry.dropped) > 0 {
-		g.logDrops(p, env, who)
+	} else if len(p.refusals) > 0 {
+		g.logPartly(p, env, who)
 	}
 }
 
@@ -82,13 +83,13 @@ func (g *Gateway) logRefusal(p *push, env, who, code string, e *fault.Error, too
 	g.log.LogAttrs(context.Background(), level, "push refused", attrs...)
 }
 
-// logDrops writes the one line of a push of which a part did not leave.
-func (g *Gateway) logDrops(p *push, env, who string) {
-	for reason, n := range p.entry.dropped {
-		more, ok := g.throttle.allow(throttleKey{env, who, reason}, p.start)
+// logPartly writes the one line of a push of which a part was refused.
+func (g *Gateway) logPartly(p *push, env, who string) {
+	for _, r := range p.refusals {
+		more, ok := g.throttle.allow(throttleKey{env, who, r.Reason}, p.start)
 		if ok {
 			g.log.Info("items refused", "environment", env, "client", who, "protocol", p.protocol.Name,
-				"reason", reason, "items", n, "of", p.entry.received, "like_this_since", more)
+				"reason", r.Reason, "items", r.Items, "of", p.entry.received, "answer", r.Text, "like_this_since", more)
 		}
 	}
 }

@@ -40,6 +40,8 @@ type environment struct {
 type client struct {
 	share    *limits.Share
 	stamps   map[ingest.Signal][]labels.Label
+	traces   *ingest.TraceRules // nil: spans are left alone
+	unnamed  *atomic.Int64      // spans that came without a service.name
 	books    map[ingest.Signal]*row
 	lastPush *atomic.Int64 // Unix seconds; 0: never
 }
@@ -117,20 +119,39 @@ func (g *Gateway) compileClient(k clientKey, ec *config.Environment, own map[str
 			ingest.Logs:    stamps(ec.Logs.Labels, own),
 			ingest.Traces:  stamps(ec.Traces.Labels, own),
 		},
-		books: make(map[ingest.Signal]*row),
+		traces: traceRules(ec, k.client),
+		books:  make(map[ingest.Signal]*row),
 	}
 	for _, s := range []ingest.Signal{ingest.Metrics, ingest.Logs, ingest.Traces} {
 		c.books[s] = g.books.row(rowKey{k.environment, k.client, s})
 	}
 	if old != nil && old.environments[k.environment] != nil {
 		if o := old.environments[k.environment].clients[k.client]; o != nil {
-			c.share, c.lastPush = o.share, o.lastPush
+			c.share, c.lastPush, c.unnamed = o.share, o.lastPush, o.unnamed
 			return c
 		}
 	}
 	c.share = &limits.Share{Name: fmt.Sprintf("client %q of environment %q", k.client, k.environment)}
-	c.lastPush = new(atomic.Int64)
+	c.lastPush, c.unnamed = new(atomic.Int64), new(atomic.Int64)
 	return c
+}
+
+// traceRules are what an environment does to the spans of one of its clients.
+func traceRules(ec *config.Environment, client string) *ingest.TraceRules {
+	t := &ingest.TraceRules{Ratio: 1}
+	if ec.Traces.FillServiceName {
+		t.FillServiceName = client
+	}
+	if ec.Reduction {
+		t.Ratio, t.KeepErrors = ec.Traces.SampleRatio, ec.Traces.KeepErrors
+		for _, s := range ec.Traces.Sampling {
+			t.Services = append(t.Services, ingest.ServiceRatio(s))
+		}
+	}
+	if t.Ratio >= 1 && len(t.Services) == 0 && t.FillServiceName == "" {
+		return nil
+	}
+	return t
 }
 
 // stamps are the environment's labels with the client's own over them, sorted by name.
