@@ -148,7 +148,10 @@ func (x *exit) identity() string {
 // silence says why there was no HTTP answer, and what to check.
 func (x *exit) silence(e *fault.Error) string {
 	what, _ := strings.CutPrefix(e.Public, "environment "+x.Environment+": upstream "+x.Name+" ")
-	if e.Err == nil || e.Kind != fault.Unreachable {
+	switch {
+	case e.Kind == fault.Canceled:
+		return "was not waited for" // here that is no sender's doing
+	case e.Err == nil, e.Kind != fault.Unreachable:
 		return what
 	}
 	switch why := e.Err.Error(); {
