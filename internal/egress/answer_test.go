@@ -277,7 +277,7 @@ func TestDeadlineAndCancel(t *testing.T) {
 	// One hangs before the answer, one inside it.
 	before := listen(t, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) })
 	inside := listen(t, func(c *net.TCPConn) {
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+		answer(c, bufio.NewReader(c), "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 		_, _ = io.Copy(io.Discard, c)
 	})
 	for _, base := range []string{before, inside} {

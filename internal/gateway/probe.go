@@ -148,7 +148,10 @@ func (x *exit) identity() string {
 // silence says why there was no HTTP answer, and what to check.
 func (x *exit) silence(e *fault.Error) string {
 	what, _ := strings.CutPrefix(e.Public, "environment "+x.Environment+": upstream "+x.Name+" ")
-	if e.Err == nil || e.Kind != fault.Unreachable {
+	switch {
+	case e.Kind == fault.Canceled:
+		return "was not waited for" // here that is no sender's doing
+	case e.Err == nil, e.Kind != fault.Unreachable:
 		return what
 	}
 	switch why := e.Err.Error(); {
@@ -159,6 +162,9 @@ func (x *exit) silence(e *fault.Error) string {
 		return "speaks plain http at this port; check https and the port in url"
 	case strings.Contains(why, "x509: "), strings.Contains(why, "certificate"):
 		return what + "; check the host in url, and tls_config (ca_file, server_name)"
+	case strings.HasPrefix(x.URL(), "http:") && (strings.Contains(why, "reset") || strings.Contains(why, "EOF")):
+		// Many servers that expect TLS hang up.
+		return what + "; check whether url needs https"
 	}
 	return what + "; check url"
 }
@@ -192,7 +198,7 @@ func (x *exit) meaning(res *egress.Response, err error) (ok bool, text string) {
 	case s/100 == 2 && err == nil:
 		return true, "takes pushes"
 	case s == http.StatusBadRequest && spokenToInPlain(res):
-		return false, "wants TLS at this port; check http and the port in url"
+		return false, "wants TLS at this port; check whether url needs https"
 	case s == http.StatusBadRequest && strings.Contains(res.Header.Get("Content-Type"), "html"):
 		return false, "answers with a web page; check url"
 	case s == http.StatusBadRequest, s == http.StatusUnprocessableEntity:

@@ -32,15 +32,17 @@ const (
 // pushListener is one push port.
 type pushListener struct {
 	net.Listener
-	cfg config.Listener
+	// in finds what the configuration says of it. Its address cannot change while running, but whom it is pinned to can.
+	in func(*config.Server) config.Listener
 }
 
 // pinned is the client to whom pushes without credentials belong on this port; nil if it is pinned to none.
 func (l *pushListener) pinned(st *state) *tenant.Client {
-	if l.cfg.Environment == "" {
+	c := l.in(&st.cfg.Server)
+	if c.Environment == "" {
 		return nil
 	}
-	return st.identities[clientKey{l.cfg.Environment, l.cfg.Client}]
+	return st.identities[clientKey{c.Environment, c.Client}]
 }
 
 // listen opens all ports, or none.
@@ -63,14 +65,19 @@ func (g *Gateway) listen(cfg *config.Server) (push []*pushListener, admin net.Li
 	}
 	for _, ports := range []struct {
 		key  string
-		list []config.Listener
-	}{{"http_listen", cfg.HTTPListen}, {"grpc_listen", cfg.GRPCListen}} {
-		for _, c := range ports.list {
+		list func(*config.Server) []config.Listener
+	}{
+		{"http_listen", func(s *config.Server) []config.Listener { return s.HTTPListen }},
+		{"grpc_listen", func(s *config.Server) []config.Listener { return s.GRPCListen }},
+	} {
+		for i, c := range ports.list(cfg) {
 			l, err := bind(ports.key, c.Address)
 			if err != nil {
 				return nil, nil, err
 			}
-			push = append(push, &pushListener{netutil.LimitListener(l, cfg.MaxConnections), c})
+			push = append(push, &pushListener{
+				netutil.LimitListener(l, cfg.MaxConnections), func(s *config.Server) config.Listener { return ports.list(s)[i] },
+			})
 		}
 	}
 	admin, err = bind("admin_listen", cfg.AdminListen)
