@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
@@ -15,6 +16,8 @@ type batch struct {
 	items int
 	// envelopes and holders are the messages that stamping rewrites: those around what is stamped, and what is stamped.
 	envelopes, holders int
+	// survey is of spans only.
+	survey
 }
 
 func (s *signal) decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
@@ -27,14 +30,23 @@ func (s *signal) decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
 		b.made = true
 	}
 	if err == nil {
-		var w walker
-		b.items, err = w.walk(b.proto, s.request, 0)
-		b.envelopes, b.holders = w.envelopes, w.holders
+		err = b.walk()
 	}
 	if err != nil {
 		return nil, ingest.Malformed("otlp "+string(s.signal), err)
 	}
 	return b, nil
+}
+
+// walk checks the push and counts what is in it.
+func (b *batch) walk() (err error) {
+	var w walker
+	b.items, err = w.walk(b.proto, b.signal.request, 0)
+	b.envelopes, b.holders = w.envelopes, w.holders
+	if err == nil && b.signal.signal == ingest.Traces {
+		err = b.look(b.proto, w.badIDs)
+	}
+	return err
 }
 
 // Items is how many spans, data points or log records there are.
@@ -43,26 +55,47 @@ func (b *batch) Items() int { return b.items }
 // stamps says whether e puts a stamp on anything. An empty push has nothing to put it on.
 func (b *batch) stamps(e ingest.Edit) bool { return len(e.Stamps) > 0 && b.holders > 0 }
 
-// Bound is what Encode appends at most.
-func (b *batch) Bound(e ingest.Edit) int {
-	switch {
-	case b.stamps(e):
-		size := stampsLen(e.Stamps)
-		// What is stamped grows by the stamps and by its own length, and may have to be made. What is around it grows
-		// by its length alone: from one byte to five, for no push is larger than those can say.
-		holder := size + wire.UvarintLen(uint64(size+127)) + 1
-		return len(b.proto) + b.holders*holder + b.envelopes*4
-	case b.made:
-		return len(b.proto)
-	}
-	return 0
+// rewrites says whether spans have to be looked at one by one for e, or services named.
+func (b *batch) rewrites(e ingest.Edit) bool {
+	return b.refused.Items > 0 || b.fills(&e) || b.samples(&e)
 }
 
-// Encode appends the push with its stamps.
+// Bound is what Encode appends at most.
+func (b *batch) Bound(e ingest.Edit) int {
+	stamps, fills, samples := b.stamps(e), b.fills(&e), b.samples(&e)
+	if !stamps && !fills && !samples && b.refused.Items == 0 {
+		if b.made {
+			return len(b.proto)
+		}
+		return 0
+	}
+	// What is around what changes grows by its length alone: from one byte to five, for no push is larger than those
+	// can say.
+	n := len(b.proto) + b.envelopes*4
+	size := stampsLen(e.Stamps)
+	if stamps {
+		n += b.holders * holderGrowth(size)
+	}
+	if fills {
+		n += b.nameless * holderGrowth(size+stampsLen([]labels.Label{{Name: serviceName, Value: e.Traces.FillServiceName}}))
+	}
+	if samples {
+		n += b.items * maxSpanGrowth
+	}
+	return n
+}
+
+// holderGrowth is what something grows by that gets stamps of that size: by those and by its own length, and it may have
+// to be made.
+func holderGrowth(size int) int { return size + wire.UvarintLen(uint64(size+127)) + 1 }
+
+// Encode appends the push with all that e says.
 func (b *batch) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
-	r := ingest.Result{Form: e.Form, Sent: ingest.Count{Items: b.items}}
+	r := ingest.Result{Form: e.Form, Sent: ingest.Count{Items: b.items}, Unnamed: b.unnamed}
 	var err error
 	switch {
+	case b.rewrites(e):
+		err = b.rewrite(dst, e, &r)
 	case b.stamps(e):
 		r.Body, err = newStamper(e.Stamps).walk(dst, b.proto, b.signal.request)
 	case b.made:
@@ -71,4 +104,18 @@ func (b *batch) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 		r.Unchanged = true
 	}
 	return r, err
+}
+
+// rewrite appends what e and the spans' ids leave of the push, and says in r what that is.
+func (b *batch) rewrite(dst []byte, e ingest.Edit, r *ingest.Result) (err error) {
+	w := newSpanWriter(b, &e)
+	r.Body, err = w.request(dst, b.proto)
+	r.Sent.Items -= w.refused + w.sampled
+	if w.refused > 0 {
+		r.Refused = []ingest.Refusal{b.refused}
+	}
+	if w.sampled > 0 {
+		r.Dropped = []ingest.Refusal{{Reason: "sampled", Items: w.sampled}}
+	}
+	return err
 }

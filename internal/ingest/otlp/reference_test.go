@@ -22,7 +22,8 @@ import (
 // reference is a signal as pdata has it: what the doors are compared with.
 type reference struct {
 	http, grpc *ingest.Protocol
-	// view returns what pdata makes of a push, stamped: its own encoding of it, and the number of items.
+	// view returns what pdata makes of a push, stamped and without spans that have no ids: its own encoding of it, and the
+	// number of items that came.
 	view func(proto []byte, stamps []labels.Label) (encoded []byte, items int, err error)
 	// viewJSON is view for JSON.
 	viewJSON func(body []byte) (encoded []byte, items int, err error)
@@ -40,11 +41,13 @@ var references = map[string]reference{
 			if err := r.UnmarshalProto(b); err != nil {
 				return nil, 0, err
 			}
+			items := r.Traces().SpanCount()
+			removeSpans(r.Traces(), func(_ ptrace.ResourceSpans, s ptrace.Span) bool { return s.TraceID().IsEmpty() || s.SpanID().IsEmpty() })
 			for _, rs := range r.Traces().ResourceSpans().All() {
 				stampMap(rs.Resource().Attributes(), stamps)
 			}
 			out, err := r.MarshalProto()
-			return out, r.Traces().SpanCount(), err
+			return out, items, err
 		},
 		viewJSON: func(b []byte) ([]byte, int, error) {
 			r := ptraceotlp.NewExportRequest()
@@ -146,6 +149,19 @@ func stampMap(m pcommon.Map, stamps []labels.Label) {
 	for _, l := range stamps {
 		m.PutStr(l.Name, l.Value)
 	}
+}
+
+// removeSpans removes what remove says, and what is left empty by that.
+func removeSpans(td ptrace.Traces, remove func(ptrace.ResourceSpans, ptrace.Span) bool) {
+	td.ResourceSpans().RemoveIf(func(rs ptrace.ResourceSpans) bool {
+		scopes := rs.ScopeSpans().Len()
+		rs.ScopeSpans().RemoveIf(func(ss ptrace.ScopeSpans) bool {
+			spans := ss.Spans().Len()
+			ss.Spans().RemoveIf(func(s ptrace.Span) bool { return remove(rs, s) })
+			return spans > 0 && ss.Spans().Len() == 0
+		})
+		return scopes > 0 && rs.ScopeSpans().Len() == 0
+	})
 }
 
 func eachPoint(m pmetric.Metric, f func(pcommon.Map)) {

@@ -1,0 +1,270 @@
+package otlp
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+const (
+	serviceName = "service.name"
+	// unknownService is what SDKs put there when nobody says what they run in, at times with the program's name after it.
+	unknownService = "unknown_service"
+)
+
+// maxNameBytes bounds what is quoted of a span's or service's name.
+const maxNameBytes = 100
+
+// survey is what has to be known of a push of spans besides what walker finds.
+type survey struct {
+	// unnamed are the spans of services without a name, nameless the ResourceSpans without one.
+	unnamed, nameless int
+	// refused are the spans whose ids upstream would not take.
+	refused ingest.Refusal
+}
+
+// look surveys a push that walker has let pass. badIDs: there may be spans with bad ids.
+func (s *survey) look(push []byte, badIDs bool) error {
+	return each(push, 1, func(rs []byte) error {
+		var g group
+		if err := g.read(rs); err != nil {
+			return err
+		}
+		nameless := unnamed(g.service)
+		if nameless {
+			s.nameless++
+		}
+		if !nameless && !badIDs {
+			return nil
+		}
+		return each(rs, g.scopes, func(ss []byte) error {
+			if nameless {
+				n, err := countField(ss, 2)
+				s.unnamed += n
+				if err != nil {
+					return err
+				}
+			}
+			if !badIDs {
+				return nil
+			}
+			return each(ss, 2, func(span []byte) error { return s.check(span, g.service) })
+		})
+	})
+}
+
+// check refuses span if its ids are bad.
+func (s *survey) check(span, service []byte) error {
+	var v view
+	if err := v.read(span, true); err != nil || v.ids.good() {
+		return err
+	}
+	if s.refused.Items++; s.refused.Items == 1 {
+		s.refused.Reason = "invalid_id"
+		s.refused.Text = fmt.Sprintf("span %q of service %q: %s",
+			clip(string(v.name), maxNameBytes), clip(string(service), maxNameBytes), v.ids.wrong())
+	}
+	return nil
+}
+
+// group is what matters of a ResourceSpans.
+type group struct {
+	// service is the first service.name; empty if there is none or it is no string.
+	service []byte
+	// named: there is one, whatever it is.
+	named bool
+	// resources is how many fields make up the resource.
+	resources int
+	// scopes is the number of the fields whose spans count.
+	scopes int32
+}
+
+func (g *group) read(rs []byte) error {
+	g.scopes = oldScope
+	var f wire.Field
+	for len(rs) > 0 {
+		var err error
+		if rs, err = wire.Next(rs, &f); err != nil {
+			return err
+		}
+		switch f.Num {
+		case 1:
+			g.resources++
+			if err := g.readResource(f.Data); err != nil {
+				return err
+			}
+		case 2:
+			g.scopes = 2
+		}
+	}
+	return nil
+}
+
+// readResource looks for the name in a resource, unless an earlier part of it had one.
+func (g *group) readResource(resource []byte) error {
+	var f wire.Field
+	for len(resource) > 0 && !g.named {
+		var err error
+		if resource, err = wire.Next(resource, &f); err != nil {
+			return err
+		}
+		if f.Num != 1 {
+			continue
+		}
+		if err := g.readAttribute(f.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *group) readAttribute(kv []byte) error {
+	var f wire.Field
+	for rest := kv; len(rest) > 0; {
+		var err error
+		if rest, err = wire.Next(rest, &f); err != nil {
+			return err
+		}
+		if f.Num == 1 { // the last key counts
+			g.named = f.Type == wire.Bytes && string(f.Data) == serviceName
+		}
+	}
+	if !g.named {
+		return nil
+	}
+	return each(kv, 2, func(value []byte) error {
+		for len(value) > 0 {
+			var err error
+			if value, err = wire.Next(value, &f); err != nil {
+				return err
+			}
+			switch {
+			case f.Num == 1 && f.Type == wire.Bytes:
+				g.service = f.Data
+			case f.Num <= lastValue:
+				g.service = nil
+			}
+		}
+		return nil
+	})
+}
+
+// lastValue is the last field of AnyValue, all of which are one oneof: the last one there counts.
+const lastValue = 8
+
+// unnamed says whether nobody told what service this is.
+func unnamed(service []byte) bool {
+	return len(service) == 0 || bytes.HasPrefix(service, []byte(unknownService))
+}
+
+// view is what matters of a span. It points into the span.
+type view struct {
+	ids     ids
+	traceID []byte
+	name    []byte
+	// state is the tracestate, and start to end where its field is; the last of several, which counts. None: end is 0.
+	state      []byte
+	start, end int
+	// states is how many fields it has.
+	states int
+	// failed: the status is an error.
+	failed bool
+}
+
+// read reads span. Links are looked at only to checkIDs.
+func (v *view) read(span []byte, checkIDs bool) error {
+	var f wire.Field
+	for rest := span; len(rest) > 0; {
+		// What is skipped has a tag and a length of one byte each, mostly. This is what the time goes to.
+		if len(rest) > 1 && rest[0]&0x87 == byte(wire.Bytes) && rest[0] >= 9<<3 && rest[0] < 13<<3 && int(rest[1]) < min(0x80, len(rest)-1) {
+			rest = rest[2+int(rest[1]):]
+			continue
+		}
+		before := len(rest)
+		var err error
+		if rest, err = wire.Next(rest, &f); err != nil {
+			return err
+		}
+		isBytes := f.Type == wire.Bytes
+		switch f.Num {
+		case 1:
+			v.traceID = f.Data // of no use if it is not Bytes, as the next line notes
+			v.ids.note(traceID, f.Data, isBytes)
+		case 2:
+			v.ids.note(spanID, f.Data, isBytes)
+		case 3:
+			if isBytes {
+				v.states++
+				v.state, v.start, v.end = f.Data, len(span)-before, len(span)-len(rest)
+			}
+		case 4:
+			v.ids.note(parentID, f.Data, isBytes)
+		case 5:
+			if isBytes {
+				v.name = f.Data
+			}
+		case 13:
+			if checkIDs {
+				err = v.readLink(f.Data)
+			}
+		case 15:
+			err = v.readStatus(f.Data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *view) readLink(link []byte) error {
+	var f wire.Field
+	for len(link) > 0 {
+		var err error
+		if link, err = wire.Next(link, &f); err != nil {
+			return err
+		}
+		switch f.Num {
+		case 1:
+			v.ids.note(linkTraceID, f.Data, f.Type == wire.Bytes)
+		case 2:
+			v.ids.note(linkSpanID, f.Data, f.Type == wire.Bytes)
+		}
+	}
+	return nil
+}
+
+func (v *view) readStatus(status []byte) error {
+	const codeError = 2
+	var f wire.Field
+	for len(status) > 0 {
+		var err error
+		if status, err = wire.Next(status, &f); err != nil {
+			return err
+		}
+		if f.Num == 3 && f.Type == wire.Varint {
+			v.failed = int32(f.Int) == codeError
+		}
+	}
+	return nil
+}
+
+// each calls f with the content of every field num of msg.
+func each(msg []byte, num int32, f func(content []byte) error) error {
+	var field wire.Field
+	for len(msg) > 0 {
+		var err error
+		if msg, err = wire.Next(msg, &field); err != nil {
+			return err
+		}
+		if field.Num != num {
+			continue
+		}
+		if err = f(field.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
