@@ -67,17 +67,21 @@ func (u *Upstream) failed(k fault.Kind, c *connection, r *Response, what string)
 		after = retryMisconfigured
 	}
 	e := u.faultf(k, "%s (HTTP %d)", what, r.Status)
-	// The words of an upstream that refuses us are for the operator; those about the data are for who sent it.
-	text := c.secrets.clean(r.Body, len(r.Body) == maxAnswerBytes)
+	quote(e, c.secrets.clean(r.Body, len(r.Body) == maxAnswerBytes), webPage(r.Header))
+	e.Upstream = r.Status
+	return e.WithAfter(retryAfter(r.Header, after, time.Now()))
+}
+
+// quote adds upstream's own words to e. Those of an upstream that refuses us are for the operator, and so is a web page;
+// those about the data are for who sent it.
+func quote(e *fault.Error, text string, page bool) {
 	switch {
 	case text == "":
-	case k == fault.Misconfigured, webPage(r.Header):
+	case e.Kind == fault.Misconfigured, page:
 		e.Err = errors.New(text)
 	default:
 		e.Public += ": " + text
 	}
-	e.Upstream = r.Status
-	return e.WithAfter(retryAfter(r.Header, after, time.Now()))
 }
 
 func webPage(h http.Header) bool {
@@ -136,7 +140,12 @@ func retryAfter(h http.Header, otherwise time.Duration, now time.Time) time.Dura
 	} else {
 		return jitter(otherwise)
 	}
-	// Rounded up: a second too early is a second refusal. Bounded before it is rounded: a date can be centuries away.
+	return wholeSeconds(d)
+}
+
+// wholeSeconds is d as Retry-After says it. It is rounded up: a second too early is a second refusal. It is bounded before
+// it is rounded: a date can be centuries away.
+func wholeSeconds(d time.Duration) time.Duration {
 	d = min(max(d, time.Second), maxRetryAfter)
 	return (d + time.Second - 1).Truncate(time.Second)
 }

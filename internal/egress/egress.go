@@ -31,6 +31,8 @@ type Options struct {
 	HTTP              promconfig.HTTPClientConfig
 	// UserAgent is appended to the sender's own.
 	UserAgent string
+	// GRPC: pushes are unary gRPC calls of Request.Method. URL then has no path: https://host:443, http://host:4317.
+	GRPC bool
 }
 
 // Upstream is one exit of one environment. It is safe for concurrent use.
@@ -40,6 +42,7 @@ type Upstream struct {
 	url               *url.URL
 	headers           []header
 	userAgent         string
+	grpc              bool
 	conn              atomic.Pointer[connection] // swapped whole when a credential or certificate changes
 }
 
@@ -61,7 +64,10 @@ func New(o Options) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse url of upstream %s: %w", o.Name, err)
 	}
-	up := &Upstream{Environment: o.Environment, Name: o.Name, Timeout: o.Timeout, url: u, userAgent: o.UserAgent}
+	up := &Upstream{Environment: o.Environment, Name: o.Name, Timeout: o.Timeout, url: u, userAgent: o.UserAgent, grpc: o.GRPC}
+	if o.GRPC && strings.Trim(u.Path, "/") != "" {
+		return nil, fmt.Errorf("url of upstream %s has a path, which transport: grpc has no use for: the method is the path", o.Name)
+	}
 	for n, v := range o.Headers {
 		if err := harmless(n); err != nil {
 			return nil, fmt.Errorf("headers of upstream %s: %w", o.Name, err)
@@ -96,9 +102,13 @@ func (u *Upstream) Prepare(cfg promconfig.HTTPClientConfig) (use func(), err err
 		c.transport = old.transport
 		return func() { u.conn.Store(c) }, nil
 	}
-	dial := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
-	c.transport, err = promconfig.NewRoundTripperFromConfig(cfg, u.Environment+"/"+u.Name,
-		promconfig.WithDialContextFunc(dial), promconfig.WithIdleConnTimeout(90*time.Second))
+	if u.grpc {
+		c.transport, err = grpcTransport(cfg, u.url.Scheme)
+	} else {
+		dial := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
+		c.transport, err = promconfig.NewRoundTripperFromConfig(cfg, u.Environment+"/"+u.Name,
+			promconfig.WithDialContextFunc(dial), promconfig.WithIdleConnTimeout(90*time.Second))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("http client of upstream %s: %w", u.Name, err)
 	}
@@ -150,8 +160,10 @@ func authorization(cfg promconfig.HTTPClientConfig) string {
 
 // Request is a push on its way out.
 type Request struct {
-	// Path is appended to the upstream's url.
-	Path            string
+	// Path is appended to the upstream's url, if that is not gRPC.
+	Path string
+	// Method is called if the upstream is gRPC: /opentelemetry.proto.collector.trace.v1.TraceService/Export.
+	Method          string
 	ContentType     string
 	ContentEncoding string // empty: none
 	// UserAgent and RetryAttempt are the sender's own; empty: it sent none.
@@ -169,9 +181,10 @@ type HeaderField struct{ Name, Value string }
 
 // Response is upstream's answer to a push.
 type Response struct {
+	// Status of a gRPC answer is the HTTP status of the same meaning, and it has no Header.
 	Status int
 	Header http.Header
-	// Body is at most maxAnswerBytes of it.
+	// Body is at most maxAnswerBytes of it; of a gRPC answer it is the message alone, decompressed.
 	Body []byte
 }
 
@@ -182,6 +195,9 @@ const maxAnswerBytes = 64 << 10
 // ctx ends the call when the sender goes away; the caller sets the deadline.
 func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
 	c := u.conn.Load()
+	if u.grpc {
+		return u.call(ctx, c, r)
+	}
 	bodies := &bodies{r: r}
 	res, err := c.transport.RoundTrip(u.request(ctx, c, r, bodies))
 	if err != nil {
@@ -209,23 +225,10 @@ func (u *Upstream) request(ctx context.Context, c *connection, r *Request, bodie
 	if r.Path == "" {
 		target.Path, target.RawPath = u.url.Path, u.url.RawPath
 	}
-	h := make(http.Header, 8+len(u.headers))
+	h := u.header(c, r)
 	h["Content-Type"] = []string{r.ContentType}
 	if r.ContentEncoding != "" {
 		h["Content-Encoding"] = []string{r.ContentEncoding}
-	}
-	h["User-Agent"] = []string{strings.TrimSpace(r.UserAgent + " " + u.userAgent)}
-	if r.RetryAttempt != "" {
-		h["Retry-Attempt"] = []string{r.RetryAttempt}
-	}
-	for _, f := range r.Header {
-		h[f.Name] = []string{f.Value}
-	}
-	for _, f := range u.headers {
-		h[f.name] = []string{f.value}
-	}
-	if c.authorization != "" {
-		h["Authorization"] = []string{c.authorization}
 	}
 	req := (&http.Request{
 		Method: http.MethodPost, URL: &target, Host: target.Host, Header: h,
@@ -243,9 +246,30 @@ func (u *Upstream) request(ctx context.Context, c *connection, r *Request, bodie
 	return req
 }
 
+// header is what HTTP and gRPC have in common.
+func (u *Upstream) header(c *connection, r *Request) http.Header {
+	h := make(http.Header, 9+len(u.headers))
+	h["User-Agent"] = []string{strings.TrimSpace(r.UserAgent + " " + u.userAgent)}
+	if r.RetryAttempt != "" {
+		h["Retry-Attempt"] = []string{r.RetryAttempt}
+	}
+	for _, f := range r.Header {
+		h[f.Name] = []string{f.Value}
+	}
+	for _, f := range u.headers {
+		h[f.name] = []string{f.value}
+	}
+	if c.authorization != "" {
+		h["Authorization"] = []string{c.authorization}
+	}
+	return h
+}
+
 // bodies are the readers of one push, one for each connection that was tried.
 type bodies struct {
-	r      *Request
+	r *Request
+	// prefix is read before r.Body.
+	prefix []byte
 	opened []*body
 }
 
@@ -253,7 +277,7 @@ func (bs *bodies) open() *body {
 	if bs.r.Hold != nil {
 		bs.r.Hold()
 	}
-	b := &body{rest: bs.r.Body, release: bs.r.Release}
+	b := &body{prefix: bs.prefix, rest: bs.r.Body, release: bs.r.Release}
 	bs.opened = append(bs.opened, b)
 	return b
 }
@@ -266,9 +290,11 @@ func (bs *bodies) close() {
 
 // body is a request body that says when the transport is done with it.
 type body struct {
-	mu      sync.Mutex // guards rest and closed: a transport that gives up closes the body while its writer may be reading
+	mu      sync.Mutex // guards what follows: a transport that gives up closes the body while its writer may be reading
+	prefix  []byte
 	rest    []byte
 	closed  bool
+	begun   bool // a byte was read
 	release func()
 }
 
@@ -279,12 +305,14 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.closed {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	if len(b.rest) == 0 {
+	if len(b.prefix)+len(b.rest) == 0 {
 		return 0, io.EOF
 	}
-	n := copy(p, b.rest)
-	b.rest = b.rest[n:]
-	return n, nil
+	n := copy(p, b.prefix)
+	m := copy(p[n:], b.rest)
+	b.prefix, b.rest = b.prefix[n:], b.rest[m:]
+	b.begun = b.begun || n+m > 0
+	return n + m, nil
 }
 
 func (b *body) Close() error {
