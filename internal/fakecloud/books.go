@@ -13,7 +13,8 @@ import (
 type Stats struct {
 	// Requests arrived, whatever came of them.
 	Requests int
-	// Codes counts the answers by status; 0: the connection ended without one.
+	// Codes counts the answers by HTTP status; a gRPC call counts as 200 if it was OK, else under its code, 1 to 16.
+	// 0: the connection ended without an answer.
 	Codes map[int]int
 	// Pushes were stored with Items in them, whatever was answered. Bytes are their bodies as they came.
 	Pushes, Items, Bytes int

@@ -1,5 +1,5 @@
 // Package fakecloud is a pretend Grafana Cloud: Mimir's, Loki's and the OTLP gateway's push endpoints behind basic auth
-// on one HTTP server. It records what it stores, checks it as the strictest receiver would, and fails on demand. It
+// on one HTTP server, and Tempo's on a gRPC server. It records what it stores, checks it as the strictest receiver would, and fails on demand. It
 // answers nothing but pushes, keeps nothing on disk and never leaves 127.0.0.1. Tests, the demo and the load test use it.
 package fakecloud
 
@@ -77,6 +77,7 @@ type Cloud struct {
 	server *http.Server
 	served chan struct{} // closed when the server's goroutine has ended
 	url    string
+	grpc   *grpcSide // nil before StartGRPC
 
 	mu     sync.Mutex // guards what follows
 	users  map[string]Instance
@@ -134,6 +135,9 @@ func (c *Cloud) Close() {
 	if c.server != nil {
 		_ = c.server.Close()
 		<-c.served
+	}
+	if c.grpc != nil {
+		c.grpc.close()
 	}
 	c.active.Wait()
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"google.golang.org/grpc/codes"
 )
 
 // Fault is one way to fail: when, and how. Its zero value does nothing to every push until it is cleared.
@@ -33,6 +35,12 @@ type Fault struct {
 	Body   string
 	// Break is how the connection breaks.
 	Break Break
+
+	// Code is what a gRPC call is answered with instead of OK, Body being its message; Status stands for HTTP alone then.
+	// OK: no such answer, but that of the code which stands for Status.
+	Code codes.Code
+	// RetryDelay goes along with Code in a RetryInfo. Negative: in one that names no delay. 0: there is no RetryInfo.
+	RetryDelay time.Duration
 
 	// Reject is how many items OTLP answers to have rejected (partial_success); they count as not stored.
 	Reject int

@@ -48,6 +48,8 @@ type Push struct {
 	Records plog.Logs
 
 	json bool
+	// grpc: the body came in a gRPC message, which is binary and decompressed already.
+	grpc bool
 	// mistaken: a v2 push that was read as v1 (V2TakenForV1). There is nothing in it to check or to store.
 	mistaken bool
 }
@@ -223,6 +225,9 @@ func decodeLokiJSON(body []byte, to *push.PushRequest) error {
 }
 
 func (p *Push) decodeOTLP(body []byte, max int64) (err error) {
+	if p.grpc {
+		return p.decodeExport(body)
+	}
 	switch enc := p.Header.Get("Content-Encoding"); enc {
 	case "":
 	case "gzip":
@@ -232,7 +237,6 @@ func (p *Push) decodeOTLP(body []byte, max int64) (err error) {
 	default:
 		return unsupported("unsupported compression %q: only gzip or none", enc)
 	}
-	p.Body = body
 	switch ct := p.Header.Get("Content-Type"); ct {
 	case "application/x-protobuf":
 	case "application/json":
@@ -240,6 +244,11 @@ func (p *Push) decodeOTLP(body []byte, max int64) (err error) {
 	default:
 		return unsupported("unsupported content type %q", ct)
 	}
+	return p.decodeExport(body)
+}
+
+func (p *Push) decodeExport(body []byte) (err error) {
+	p.Body = body
 	switch p.Endpoint {
 	case OTLPTraces:
 		req := ptraceotlp.NewExportRequest()
