@@ -25,8 +25,8 @@ const (
 	maxStreams     = 250 // of one HTTP/2 connection
 	// What one HTTP/2 stream and connection may have sent before the handler reads. It is memory that nobody has
 	// admitted yet: enough for full speed inside a data centre, and no more.
-	streamWindow     = 256 << 10
-	connectionWindow = 1 << 20
+	streamWindow     = 64 << 10
+	connectionWindow = 256 << 10
 )
 
 // pushListener is one push port.
