@@ -28,14 +28,15 @@ func TestMain(m *testing.M) {
 //
 //	gateway ARG...            run the command line to its end; ! gateway wants it to fail
 //	code N                    the exit code of the last gateway
-//	start [ARG...]            gateway run with --config.file=gateway.yaml in the background; $HTTP and $ADMIN are its ports
+//	start [ARG...]            gateway run with --config.file=gateway.yaml in the background; $HTTP and $ADMIN are its ports,
+//	                          the file log is what it writes
 //	stop                      SIGTERM, and wait; wants exit code 0
 //	signal HUP                send a signal to the started gateway
 //	logged REGEXP             wait for a log line after the last that was waited for; ! logged: in the whole log is none so far
 //	logkeys MESSAGE KEY...    wait for a line with this message and want exactly these keys in it, in this order
 //	push DOOR [token=] [user= password=] [body=] [items=] [header=NAME:VALUE] [to=]
 //	                          send a push; stdout is the answer's body. token, password and body are files, tokens in secrets/
-//	get PATH, post PATH       ask the admin port
+//	get PATH, post PATH       ask the admin port, or with to=ADDRESS another
 //	status N                  of the last answer
 //	header NAME REGEXP        of the last answer
 //	forwarded [as=USER] [password=FILE] [items=N]
@@ -47,7 +48,11 @@ func TestMain(m *testing.M) {
 // After each command no secret may be found in anything the gateway has said, and when a gateway stops its books balance
 // and the cloud has seen no breach of a protocol.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
+	testscript.Run(t, params())
+}
+
+func params() testscript.Params {
+	return testscript.Params{
 		Dir: "testdata", Setup: setup, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"gateway": command((*script).gateway), "code": command((*script).code),
@@ -58,7 +63,7 @@ func TestScripts(t *testing.T) {
 			"forwarded": command((*script).forwarded), "stored": command((*script).stored),
 			"metric": command((*script).metric), "cloud": command((*script).cloudCommand),
 		},
-	})
+	}
 }
 
 // script is one running script.
