@@ -140,6 +140,13 @@ func (s *script) stop(args ...string) {
 		how = signals[args[0]]
 	}
 	s.Check(p.cmd.Process.Signal(how))
+	s.ended()
+}
+
+// ended waits until the gateway has left, as it should.
+func (s *script) ended(args ...string) {
+	s.plain(args, 0, 0)
+	p := s.process()
 	select {
 	case <-p.done:
 	case <-time.After(patience):
@@ -222,7 +229,9 @@ func (s *script) ask(method, path string) answer { return s.askAt(s.process().ad
 func (s *script) askAt(address, method, path string) answer {
 	req, err := http.NewRequest(method, "http://"+address+path, nil)
 	s.Check(err)
-	return s.do(req)
+	a, err := do(req)
+	s.Check(err)
+	return a
 }
 
 // families are the gateway's metrics.
@@ -298,15 +307,16 @@ type answer struct {
 	body   string
 }
 
-func (s *script) do(req *http.Request) answer {
+func do(req *http.Request) (answer, error) {
 	client := http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer client.CloseIdleConnections()
 	res, err := client.Do(req)
-	s.Check(err)
+	if err != nil {
+		return answer{}, err
+	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	s.Check(err)
-	return answer{res.StatusCode, res.Header, string(body)}
+	return answer{res.StatusCode, res.Header, string(body)}, err
 }
 
 // took remembers an answer for the commands that look at it.
