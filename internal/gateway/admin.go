@@ -25,7 +25,7 @@ func (g *Gateway) startAdmin(group *errgroup.Group, l net.Listener) *http.Server
 	}
 	s := g.server(h)
 	group.Go(func() error {
-		if err := web.Serve(l, s, &web.FlagConfig{WebConfigFile: &cfg.AdminWebConfigFile}, g.log); err != http.ErrServerClosed {
+		if err := web.Serve(l, s, &web.FlagConfig{WebConfigFile: &cfg.AdminWebConfigFile}, g.log.With("port", "admin")); err != http.ErrServerClosed {
 			return err
 		}
 		return nil

@@ -41,6 +41,9 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	return g, g.swap(cfg)
 }
 
+// byFile is who asks for a reload when the configuration file has changed.
+const byFile = "changed file"
+
 // Reload replaces the configuration by what its file says now. It is validated whole and swapped whole; the last good one
 // stays when the new one is bad. by says who asked, for the one line that is logged.
 func (g *Gateway) Reload(by string) error {
@@ -53,7 +56,8 @@ func (g *Gateway) Reload(by string) error {
 	}
 	if err != nil {
 		g.metrics.reloadOK.Set(0)
-		if text := err.Error(); text != g.lastFault {
+		// A file that stays bad is tried again and again, and told of once. Who asks gets an answer each time.
+		if text := err.Error(); text != g.lastFault || by != byFile {
 			g.lastFault = text
 			g.log.Error("reload failed, the last good configuration stays in force", "by", by, "hash", old.cfg.Hash, "err", text)
 		}
@@ -74,10 +78,13 @@ func (g *Gateway) replace(old *state, next *config.Config, by string) error {
 	if err := g.swap(next); err != nil {
 		return err
 	}
-	g.log.Info("configuration reloaded", "by", by, "old_hash", old.cfg.Hash, "hash", next.Hash, "changed", changed,
-		"removed_clients_that_pushed_in_the_last_hour", old.vanished(g.state.Load(), time.Now()))
+	g.log.Info("configuration reloaded", "by", by, "old_hash", old.cfg.Hash, "hash", next.Hash, "changed", list(changed),
+		"removed_clients_that_pushed_in_the_last_hour", list(old.vanished(g.state.Load(), time.Now())))
 	return nil
 }
+
+// list is s as a log writes it: an empty list and not null, so that the type of an attribute never changes.
+func list(s []string) []string { return append([]string{}, s...) }
 
 // swap compiles cfg and puts it in force, all of it or nothing.
 func (g *Gateway) swap(cfg *config.Config) (err error) {
@@ -222,7 +229,7 @@ func (g *Gateway) watchConfig(ctx context.Context) error {
 		case <-retry.C:
 			// A file that is gone or empty has no content to offer, and is told of here.
 			if g.reloadFailed() || len(files.Stale()) > 0 {
-				_ = g.Reload("changed file")
+				_ = g.Reload(byFile)
 			}
 		}
 	}
@@ -232,7 +239,7 @@ func (g *Gateway) watchConfig(ctx context.Context) error {
 func (g *Gateway) reloadChanged(content []byte) {
 	sum := sha256.Sum256(content)
 	if g.reloadFailed() || !strings.HasPrefix(hex.EncodeToString(sum[:]), g.state.Load().cfg.Hash) {
-		_ = g.Reload("changed file")
+		_ = g.Reload(byFile)
 	}
 }
 
