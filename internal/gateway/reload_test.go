@@ -37,16 +37,16 @@ func TestReloadKeepsTheLastGood(t *testing.T) {
 		t.Helper()
 		before := g.logged("reload failed")
 		g.configure(yaml)
-		for range 3 {
-			if err := g.Reload("test"); err == nil {
+		for _, by := range []string{byFile, byFile, byFile, "somebody who asks", byFile} {
+			if err := g.Reload(by); err == nil {
 				t.Errorf("%s: was taken", what)
 			}
 		}
 		if g.reloadOK() != 0 {
 			t.Errorf("%s: the metric says that the reload succeeded", what)
 		}
-		if n := g.logged("reload failed") - before; n != 1 {
-			t.Errorf("%s: %d lines of one failure", what, n)
+		if n := g.logged("reload failed") - before; n != 2 {
+			t.Errorf("%s: %d lines of one failure, want one for the file and one for who asked", what, n)
 		}
 		if got := g.pushAs(clientToken); got != 200 {
 			t.Errorf("%s: a push got %d", what, got)
