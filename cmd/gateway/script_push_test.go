@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -119,6 +120,10 @@ func (s *script) push(args ...string) {
 	if !known {
 		s.Fatalf("there is no door %s", args[0])
 	}
+	later := args[len(args)-1] == "&"
+	if later {
+		args = args[:len(args)-1]
+	}
 	items, body := 1, []byte(nil)
 	to, h := s.process().http, door.header
 	user, password := "", ""
@@ -157,7 +162,40 @@ func (s *script) push(args ...string) {
 		req.SetBasicAuth(user, password)
 	}
 	s.remember()
-	s.took(s.do(req))
+	if !later {
+		a, err := do(req)
+		s.Check(err)
+		s.took(a)
+		return
+	}
+	replies := make(chan reply, 1)
+	go func() {
+		a, err := do(req)
+		replies <- reply{a, err}
+	}()
+	s.waiting[args[0]] = replies
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s.Check(s.cloud.WaitRequests(ctx, everyone, "", s.before[everyone].Requests+1))
+}
+
+// reply is what became of a push that was left waiting.
+type reply struct {
+	answer
+	err error
+}
+
+// pushed waits for the answer to the push of a door that was left waiting.
+func (s *script) pushed(args ...string) {
+	s.plain(args, 1, 1)
+	replies := s.waiting[args[0]]
+	if replies == nil {
+		s.Fatalf("no push of %s waits", args[0])
+	}
+	r := <-replies // the client's own timeout ends this
+	delete(s.waiting, args[0])
+	s.Check(r.err)
+	s.took(r.answer)
 }
 
 // secret is the first line of a file in secrets, or of any other.
@@ -306,6 +344,8 @@ func (s *script) cloudCommand(args ...string) {
 		s.cloud.Fail(endpoint, fakecloud.Redirect(args[1]))
 	case "page":
 		s.cloud.Fail(endpoint, fakecloud.LoginPage())
+	case "hang":
+		s.cloud.Fail(endpoint, fakecloud.Fault{Hang: true})
 	case "heal":
 		s.cloud.Heal()
 	case "token":

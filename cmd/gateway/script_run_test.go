@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -26,50 +24,44 @@ const patience = 15 * time.Second
 // process is a started gateway.
 type process struct {
 	cmd         *exec.Cmd
-	log         *logbook
+	log         logbook
 	read        int // up to where the script has read it
 	http, admin string
 	done        chan struct{} // closed when it has ended
 }
 
-// logbook is what a process writes, for readers who wait for it.
-type logbook struct {
-	mu      sync.Mutex // guards what follows
-	text    bytes.Buffer
-	changed chan struct{} // closed and replaced at each write
+// logbook is the file to which a process writes: what it has written before it answers is there after the answer, which
+// could not be said of a pipe.
+type logbook struct{ path string }
+
+func (l logbook) String() string {
+	text, err := os.ReadFile(l.path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	close(l.changed)
-	l.changed = make(chan struct{})
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// wait returns the first whole line after offset for which found is true, and where it ends; "" if there is none until over.
-func (l *logbook) wait(offset int, found func(line string) bool, over <-chan time.Time) (string, int) {
-	for {
-		l.mu.Lock()
-		text, changed := l.text.String(), l.changed
-		l.mu.Unlock()
+// wait returns the first whole line after offset for which found is true, and where it ends; "" if there is none when
+// it is over.
+func (l logbook) wait(offset int, found func(line string) bool, over <-chan time.Time) (string, int) {
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for last := false; ; {
 		end := offset
-		for line := range strings.Lines(text[offset:]) {
+		for line := range strings.Lines(l.String()[offset:]) {
 			end += len(line)
 			if strings.HasSuffix(line, "\n") && found(line) {
 				return line, end
 			}
 		}
-		select {
-		case <-changed:
-		case <-over:
+		if last {
 			return "", offset
+		}
+		select {
+		case <-again.C:
+		case <-over:
+			last = true // once more: the line may have come with the end
 		}
 	}
 }
@@ -91,9 +83,12 @@ func (s *script) start(args ...string) {
 	}
 	path, err := exec.LookPath(program)
 	s.Check(err)
-	p := &process{log: &logbook{changed: make(chan struct{})}, done: make(chan struct{})}
+	p := &process{log: logbook{s.MkAbs("log")}, done: make(chan struct{})}
+	file, err := os.Create(p.log.path)
+	s.Check(err)
+	defer file.Close() // the process has it open itself
 	p.cmd = exec.Command(path, append([]string{"run", "--config.file=gateway.yaml"}, args...)...)
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = s.MkAbs("."), p.log, p.log
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = s.MkAbs("."), file, file
 	for _, name := range passed {
 		p.cmd.Env = append(p.cmd.Env, name+"="+s.Getenv(name))
 	}
@@ -145,6 +140,13 @@ func (s *script) stop(args ...string) {
 		how = signals[args[0]]
 	}
 	s.Check(p.cmd.Process.Signal(how))
+	s.ended()
+}
+
+// ended waits until the gateway has left, as it should.
+func (s *script) ended(args ...string) {
+	s.plain(args, 0, 0)
+	p := s.process()
 	select {
 	case <-p.done:
 	case <-time.After(patience):
@@ -159,7 +161,6 @@ func (s *script) stop(args ...string) {
 	if v := s.cloud.Violations(); len(v) > 0 {
 		s.Fatalf("the cloud has seen what breaks a rule: %v", v)
 	}
-	s.Check(os.WriteFile(s.MkAbs("log"), []byte(p.log.String()), 0o600))
 }
 
 func (s *script) logged(args ...string) {
@@ -215,14 +216,22 @@ func (s *script) get(args ...string)  { s.admin(http.MethodGet, args) }
 func (s *script) post(args ...string) { s.admin(http.MethodPost, args) }
 
 func (s *script) admin(method string, args []string) {
-	s.plain(args, 1, 1)
-	s.took(s.ask(method, args[0]))
+	s.plain(args, 1, 2)
+	address := s.process().admin
+	if len(args) == 2 {
+		address = strings.TrimPrefix(args[1], "to=")
+	}
+	s.took(s.askAt(address, method, args[0]))
 }
 
-func (s *script) ask(method, path string) answer {
-	req, err := http.NewRequest(method, "http://"+s.process().admin+path, nil)
+func (s *script) ask(method, path string) answer { return s.askAt(s.process().admin, method, path) }
+
+func (s *script) askAt(address, method, path string) answer {
+	req, err := http.NewRequest(method, "http://"+address+path, nil)
 	s.Check(err)
-	return s.do(req)
+	a, err := do(req)
+	s.Check(err)
+	return a
 }
 
 // families are the gateway's metrics.
@@ -298,15 +307,16 @@ type answer struct {
 	body   string
 }
 
-func (s *script) do(req *http.Request) answer {
+func do(req *http.Request) (answer, error) {
 	client := http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer client.CloseIdleConnections()
 	res, err := client.Do(req)
-	s.Check(err)
+	if err != nil {
+		return answer{}, err
+	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	s.Check(err)
-	return answer{res.StatusCode, res.Header, string(body)}
+	return answer{res.StatusCode, res.Header, string(body)}, err
 }
 
 // took remembers an answer for the commands that look at it.

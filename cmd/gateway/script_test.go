@@ -28,37 +28,44 @@ func TestMain(m *testing.M) {
 //
 //	gateway ARG...            run the command line to its end; ! gateway wants it to fail
 //	code N                    the exit code of the last gateway
-//	start [ARG...]            gateway run with --config.file=gateway.yaml in the background; $HTTP and $ADMIN are its ports
-//	stop                      SIGTERM, and wait; wants exit code 0
+//	start [ARG...]            gateway run with --config.file=gateway.yaml in the background; $HTTP and $ADMIN are its ports,
+//	                          the file log is what it writes
+//	stop [INT]                SIGTERM (or SIGINT), and wait; wants exit code 0
+//	ended                     wait without a signal; wants exit code 0
 //	signal HUP                send a signal to the started gateway
 //	logged REGEXP             wait for a log line after the last that was waited for; ! logged: in the whole log is none so far
 //	logkeys MESSAGE KEY...    wait for a line with this message and want exactly these keys in it, in this order
-//	push DOOR [token=] [user= password=] [body=] [items=] [header=NAME:VALUE] [to=]
-//	                          send a push; stdout is the answer's body. token, password and body are files, tokens in secrets/
-//	get PATH, post PATH       ask the admin port
+//	push DOOR [token=] [user= password=] [body=] [items=] [header=NAME:VALUE] [to=] [&]
+//	                          send a push; stdout is the answer's body. token, password and body are files, tokens in secrets/.
+//	                          With & it is left waiting at the cloud, and pushed DOOR waits for its answer
+//	get PATH, post PATH       ask the admin port, or with to=ADDRESS another
 //	status N                  of the last answer
 //	header NAME REGEXP        of the last answer
 //	forwarded [as=USER] [password=FILE] [items=N]
 //	                          one request has reached the cloud since the last push began; ! forwarded: none has
 //	stored REGEXP             what the cloud has stored since the last push began, one item a line
 //	metric NAME{LABELS} N     the sum of all series that have these labels
-//	cloud fail ENDPOINT STATUS [BODY] | redirect ENDPOINT URL | page ENDPOINT | heal | token USER FILE | tls
+//	cloud fail ENDPOINT STATUS [BODY] | redirect ENDPOINT URL | page ENDPOINT | hang ENDPOINT | heal | token USER FILE | tls
 //
 // After each command no secret may be found in anything the gateway has said, and when a gateway stops its books balance
 // and the cloud has seen no breach of a protocol.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
+	testscript.Run(t, params())
+}
+
+func params() testscript.Params {
+	return testscript.Params{
 		Dir: "testdata", Setup: setup, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"gateway": command((*script).gateway), "code": command((*script).code),
-			"start": command((*script).start), "stop": command((*script).stop), "signal": command((*script).signal),
+			"start": command((*script).start), "stop": command((*script).stop), "ended": command((*script).ended), "signal": command((*script).signal),
 			"logged": command((*script).logged), "logkeys": command((*script).logkeys),
-			"push": command((*script).push), "get": command((*script).get), "post": command((*script).post),
+			"push": command((*script).push), "pushed": command((*script).pushed), "get": command((*script).get), "post": command((*script).post),
 			"status": command((*script).status), "header": command((*script).header),
 			"forwarded": command((*script).forwarded), "stored": command((*script).stored),
 			"metric": command((*script).metric), "cloud": command((*script).cloudCommand),
 		},
-	})
+	}
 }
 
 // script is one running script.
@@ -69,9 +76,10 @@ type script struct {
 	cloud   *fakecloud.Cloud
 	secrets map[string]string // by value: where it came from
 
-	exit    int      // of the last gateway
-	running *process // nil: none is
-	answer  answer   // the last
+	exit    int                     // of the last gateway
+	running *process                // nil: none is
+	answer  answer                  // the last
+	waiting map[string]<-chan reply // answers to pushes with &, by door
 	before  map[string]fakecloud.Stats
 	pushes  int // that the cloud had stored before the last push
 }
@@ -112,7 +120,7 @@ var users = map[string][]fakecloud.Instance{
 
 // setup puts the kit into a script's folder and starts its cloud.
 func setup(env *testscript.Env) error {
-	s := &script{dir: env.WorkDir, secrets: map[string]string{}}
+	s := &script{dir: env.WorkDir, secrets: map[string]string{}, waiting: map[string]<-chan reply{}}
 	if err := s.copyKit(); err != nil {
 		return err
 	}

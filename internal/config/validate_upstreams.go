@@ -128,11 +128,12 @@ func (v *validator) headers(at string, u *Upstream) {
 	}
 }
 
-// reservedHeader says whether a header is the gateway's own business: those that travel, and those of the connection.
+// reservedHeader says whether a header is the gateway's own business: those that travel, those of the connection, and the
+// two that would make net/http send a push again by itself.
 func reservedHeader(canonical string) bool {
 	_, prometheus := promconfig.ReservedHeaders[canonical]
 	return prometheus || strings.HasPrefix(canonical, "Content-") || strings.HasPrefix(canonical, "Proxy-") ||
-		slices.Contains([]string{"Expect", "Retry-Attempt", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}, canonical)
+		slices.Contains([]string{"Expect", "Idempotency-Key", "Retry-Attempt", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "X-Idempotency-Key"}, canonical)
 }
 
 // httpClient checks Prometheus' keys: first what we know better than Prometheus, then what Prometheus says.

@@ -17,23 +17,20 @@ import (
 )
 
 // startAdmin serves the admin port. Off loopback and without admin_web_config_file only what holds no detail answers.
-func (g *Gateway) startAdmin(group *errgroup.Group, l net.Listener) (*http.Server, error) {
+func (g *Gateway) startAdmin(group *errgroup.Group, l net.Listener) *http.Server {
 	cfg := g.state.Load().cfg.Server
 	h := g.adminHandler()
 	if !isLoopback(l.Addr()) && cfg.AdminWebConfigFile == "" {
 		h = onlyHarmless(h)
 	}
 	s := g.server(h)
-	if err := web.Validate(cfg.AdminWebConfigFile); err != nil {
-		return nil, err
-	}
 	group.Go(func() error {
-		if err := web.Serve(l, s, &web.FlagConfig{WebConfigFile: &cfg.AdminWebConfigFile}, g.log); err != http.ErrServerClosed {
+		if err := web.Serve(l, s, &web.FlagConfig{WebConfigFile: &cfg.AdminWebConfigFile}, g.log.With("port", "admin")); err != http.ErrServerClosed {
 			return err
 		}
 		return nil
 	})
-	return s, nil
+	return s
 }
 
 func isLoopback(a net.Addr) bool {

@@ -19,9 +19,10 @@ import (
 )
 
 // sink is an upstream that takes everything and looks at nothing.
-func sink(b *testing.B) *httptest.Server {
+func sink(b testing.TB) *httptest.Server {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("X-Prometheus-Remote-Write-Samples-Written", "1") // else it would not speak v2
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	b.Cleanup(s.Close)
@@ -30,7 +31,7 @@ func sink(b *testing.B) *httptest.Server {
 
 // benchDoor is a door of a gateway in front of a sink, without a listener of its own: what is measured is the road and
 // one HTTP round trip.
-func benchDoor(b *testing.B, labels string) *door {
+func benchDoor(b testing.TB, labels string) *door {
 	dir := b.TempDir()
 	yaml := strings.ReplaceAll(defaultServer+defaultEnvironment, "$CLOUD", sink(b).URL) +
 		"    metrics: {labels: {" + labels + "}}\n"
@@ -51,7 +52,7 @@ func benchDoor(b *testing.B, labels string) *door {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return &door{g, &pushListener{}}
+	return &door{g, &pushListener{in: func(s *config.Server) config.Listener { return s.HTTPListen[0] }}}
 }
 
 // k8sPush is a remote_write v1 push of n series as Kubernetes makes them: 13 labels, 335 bytes each.

@@ -63,5 +63,6 @@ type secretStatus struct {
 }
 
 func (g *Gateway) statusSecrets() secretStatus {
-	return secretStatus{Stale: g.secrets.Stale(), Lines: g.directory.Load().LastUsed()}
+	// A list without entries is [] in JSON, not null.
+	return secretStatus{Stale: append([]secret.Stale{}, g.secrets.Stale()...), Lines: g.directory.Load().LastUsed()}
 }

@@ -162,7 +162,7 @@ func (x *exit) silence(e *fault.Error) string {
 		return "speaks plain http at this port; check https and the port in url"
 	case strings.Contains(why, "x509: "), strings.Contains(why, "certificate"):
 		return what + "; check the host in url, and tls_config (ca_file, server_name)"
-	case strings.HasPrefix(x.URL(), "http:") && (strings.Contains(why, "reset") || strings.Contains(why, "EOF")):
+	case strings.HasPrefix(x.URL(), "http:") && !strings.Contains(why, "dial "):
 		// Many servers that expect TLS hang up.
 		return what + "; check whether url needs https"
 	}

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/config"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/limits"
@@ -37,6 +41,9 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 	return g, g.swap(cfg)
 }
 
+// byFile is who asks for a reload when the configuration file has changed.
+const byFile = "changed file"
+
 // Reload replaces the configuration by what its file says now. It is validated whole and swapped whole; the last good one
 // stays when the new one is bad. by says who asked, for the one line that is logged.
 func (g *Gateway) Reload(by string) error {
@@ -49,7 +56,8 @@ func (g *Gateway) Reload(by string) error {
 	}
 	if err != nil {
 		g.metrics.reloadOK.Set(0)
-		if text := err.Error(); text != g.lastFault {
+		// A file that stays bad is tried again and again, and told of once. Who asks gets an answer each time.
+		if text := err.Error(); text != g.lastFault || by != byFile {
 			g.lastFault = text
 			g.log.Error("reload failed, the last good configuration stays in force", "by", by, "hash", old.cfg.Hash, "err", text)
 		}
@@ -70,10 +78,13 @@ func (g *Gateway) replace(old *state, next *config.Config, by string) error {
 	if err := g.swap(next); err != nil {
 		return err
 	}
-	g.log.Info("configuration reloaded", "by", by, "old_hash", old.cfg.Hash, "hash", next.Hash, "changed", changed,
-		"removed_clients_that_pushed_in_the_last_hour", old.vanished(g.state.Load(), time.Now()))
+	g.log.Info("configuration reloaded", "by", by, "old_hash", old.cfg.Hash, "hash", next.Hash, "changed", list(changed),
+		"removed_clients_that_pushed_in_the_last_hour", list(old.vanished(g.state.Load(), time.Now())))
 	return nil
 }
+
+// list is s as a log writes it: an empty list and not null, so that the type of an attribute never changes.
+func list(s []string) []string { return append([]string{}, s...) }
 
 // swap compiles cfg and puts it in force, all of it or nothing.
 func (g *Gateway) swap(cfg *config.Config) (err error) {
@@ -187,19 +198,53 @@ func (g *Gateway) secretsChanged(o secret.Offer) map[string]error {
 	return nil
 }
 
+// retryReload is when a reload that failed is tried again: its cause may lie elsewhere, in a secret file that was late.
+const retryReload = 10 * time.Second
+
 // watchConfig reloads when the configuration file changes, until ctx ends. It watches like a secret file: through
 // renames, and through the symbolic links that Kubernetes swaps.
 func (g *Gateway) watchConfig(ctx context.Context) error {
 	path := g.state.Load().cfg.Path
 	files := secret.New(slog.New(slog.DiscardHandler)) // Reload says what there is to say
-	files.OnChange(func(secret.Offer) map[string]error {
-		if err := g.Reload("changed file"); err != nil {
-			return map[string]error{path: err}
+	// What Reload refuses counts as seen all the same: then a return to what is in force is a change, too.
+	files.OnChange(func(o secret.Offer) map[string]error {
+		if content, err := o.Get(path); err == nil {
+			g.reloadChanged(content)
 		}
 		return nil
 	})
-	if _, err := files.Get(path); err != nil {
+	if content, err := files.Get(path); err != nil {
 		g.log.Error("the configuration file is not watched for changes", "err", err)
+	} else {
+		g.reloadChanged(content) // since it was loaded
 	}
-	return files.Run(ctx)
+	var group errgroup.Group
+	group.Go(func() error { return files.Run(ctx) })
+	retry := time.NewTicker(retryReload)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return group.Wait()
+		case <-retry.C:
+			// A file that is gone or empty has no content to offer, and is told of here.
+			if g.reloadFailed() || len(files.Stale()) > 0 {
+				_ = g.Reload(byFile)
+			}
+		}
+	}
+}
+
+// reloadChanged reloads unless content is in force already, by a signal that came with the change.
+func (g *Gateway) reloadChanged(content []byte) {
+	sum := sha256.Sum256(content)
+	if g.reloadFailed() || !strings.HasPrefix(hex.EncodeToString(sum[:]), g.state.Load().cfg.Hash) {
+		_ = g.Reload(byFile)
+	}
+}
+
+func (g *Gateway) reloadFailed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lastFault != ""
 }

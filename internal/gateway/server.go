@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
@@ -25,8 +26,8 @@ const (
 	maxStreams     = 250 // of one HTTP/2 connection
 	// What one HTTP/2 stream and connection may have sent before the handler reads. It is memory that nobody has
 	// admitted yet: enough for full speed inside a data centre, and no more.
-	streamWindow     = 256 << 10
-	connectionWindow = 1 << 20
+	streamWindow     = 64 << 10
+	connectionWindow = 256 << 10
 )
 
 // pushListener is one push port.
@@ -113,6 +114,9 @@ func (g *Gateway) server(h http.Handler) *http.Server {
 // are open, with their addresses.
 func (g *Gateway) Run(ctx context.Context, ready func(Addresses)) error {
 	cfg := g.state.Load().cfg
+	if err := web.Validate(cfg.Server.AdminWebConfigFile); err != nil {
+		return fmt.Errorf("server.admin_web_config_file: %w", err)
+	}
 	push, admin, err := g.listen(&cfg.Server)
 	if err != nil {
 		return err
@@ -135,10 +139,7 @@ func (g *Gateway) Run(ctx context.Context, ready func(Addresses)) error {
 		}
 		start(g.pushServer(l), ln)
 	}
-	adminServer, err := g.startAdmin(group, admin)
-	if err != nil {
-		return err
-	}
+	adminServer := g.startAdmin(group, admin)
 	// Secrets and configuration are watched until the last push is answered.
 	watch, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return g.secrets.Run(watch) })

@@ -17,11 +17,8 @@ import (
 // maxWindow bounds what a zstd frame may ask the decoder to remember (RFC 8878 section 3.1.1.1.2 recommends 8 MiB).
 const maxWindow = 8 << 20
 
-// A zstd block yields at most maxBlock bytes. Decoders whose window never was over keptWindow serve again.
-const (
-	maxBlock   = 128 << 10
-	keptWindow = 1 << 20
-)
+// maxBlock is the most that one zstd block yields (RFC 8878 section 3.1.1.2.4).
+const maxBlock = 128 << 10
 
 // snappyRatio is more than any snappy block can grow: its best element is a copy of 3 bytes that yields 64.
 // A block that declares more is refused before memory is taken for it.
@@ -191,8 +188,10 @@ func (p *Pool) unzstd(src []byte, l Limits, charge Charge) (*Buffer, error) {
 		return nil, Malformed("zstd", unexpected(err))
 	}
 	b, err := p.drain(zr, len(src), "zstd", l, charge)
-	if zr.Reset(nil) == nil && window <= keptWindow {
-		zstdReaders.Put(zr) // one that has grown a large window is left to the collector
+	// It goes back with its window, whatever that is: senders that stream ask for 8 MiB also for a small body, and a new
+	// window for each push costs a hundred times what decoding it does. What waits here is at most one for each processor.
+	if zr.Reset(nil) == nil {
+		zstdReaders.Put(zr)
 	}
 	return b, err
 }

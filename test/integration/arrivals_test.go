@@ -152,11 +152,11 @@ func (a *arrivals) mapped(f func(entry) entry) *arrivals {
 	return out
 }
 
-// checkEqual compares series for series and item for item.
-func (want *arrivals) checkEqual(t testing.TB, where string, got *arrivals) {
+// checkEqual compares got, series for series and item for item, with what a says it should be.
+func (a *arrivals) checkEqual(t testing.TB, where string, got *arrivals) {
 	t.Helper()
-	compareMaps(t, where, "the", want.series, got.series, func(w, g entry) string {
-		a, b := w.items, g.items
+	compareMaps(t, where, "the", a.series, got.series, func(want, got entry) string {
+		a, b := want.items, got.items
 		for i := range max(len(a), len(b)) {
 			switch {
 			case i >= len(a):
@@ -171,9 +171,9 @@ func (want *arrivals) checkEqual(t testing.TB, where string, got *arrivals) {
 	})
 }
 
-func (want *arrivals) checkMetadata(t testing.TB, where string, got *arrivals) {
+func (a *arrivals) checkMetadata(t testing.TB, where string, got *arrivals) {
 	t.Helper()
-	compareMaps(t, where, "metadata of", want.metadata, got.metadata, func(a, b string) string {
+	compareMaps(t, where, "metadata of", a.metadata, got.metadata, func(a, b string) string {
 		if a != b {
 			return fmt.Sprintf("got %s, want %s", b, a)
 		}
