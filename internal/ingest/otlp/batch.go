@@ -41,11 +41,12 @@ func (s *signal) decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
 // walk checks the push and counts what is in it.
 func (b *batch) walk() (err error) {
 	var w walker
-	b.items, err = w.walk(b.proto, b.signal.request, 0)
-	b.envelopes, b.holders = w.envelopes, w.holders
-	if err == nil && b.signal.signal == ingest.Traces {
-		err = b.look(b.proto, w.badIDs)
+	if b.signal.signal == ingest.Traces {
+		b.items, err = w.traces(b.proto, &b.survey)
+	} else {
+		b.items, err = w.walk(b.proto, b.signal.request, 0)
 	}
+	b.envelopes, b.holders = w.envelopes, w.holders
 	return err
 }
 

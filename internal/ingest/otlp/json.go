@@ -7,7 +7,6 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
-	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 )
 
 // jsonWeight is how many bytes pdata's structs and the protobuf made of them take for each byte of JSON. Measured:
@@ -87,14 +86,6 @@ func isKey(rest []byte) bool {
 		}
 	}
 	return false
-}
-
-func tracesFromJSON(body []byte) ([]byte, error) {
-	r := ptraceotlp.NewExportRequest()
-	if err := r.UnmarshalJSON(body); err != nil {
-		return nil, err
-	}
-	return r.MarshalProto()
 }
 
 func metricsFromJSON(body []byte) ([]byte, error) {

@@ -23,15 +23,16 @@ func TestJSON(t *testing.T) {
 			t.Errorf("%s\n got %q\nwant %q", body, got, viewOf(t, ref, want))
 		}
 	}
-	span := func(fields ...[]byte) []byte { return sub(1, sub(2, sub(2, fields...))) }
+	span := func(fields ...[]byte) []byte { return sub(1, sub(2, sub(2, append(fields, spanIDs)...))) }
 	spans := func(s string) string { return `{"resourceSpans":[{"scopeSpans":[{"spans":[` + s + `]}]}]}` }
-	id := []byte{0xab, 0xcd, 0xef, 1, 2, 3, 4, 5}
-	f("traces", spans(`{}`), span())
-	f("traces", spans(`{"spanId":"ABCDEF0102030405"}`), span(sub(2, id)))
-	f("traces", spans(`{"spanId":"abcdef0102030405","newer":{"a":[1,{"b":null}]},"kind":2}`), span(sub(2, id), []byte{0x30, 2}))
-	f("traces", spans(`{"startTimeUnixNano":"1"}`), span([]byte{0x39, 1, 0, 0, 0, 0, 0, 0, 0}))
-	f("traces", spans(`{"startTimeUnixNano":1}`), span([]byte{0x39, 1, 0, 0, 0, 0, 0, 0, 0}))
-	f("traces", spans(`{"attributes":[{"key":"a","value":{"stringValue":"\u00e4\""}}]}`), span(attr(9, "a", "ä\"")))
+	const ids = `"traceId":"30313233343536373839616263646566","spanId":"3031323334353637"`
+	parent := []byte{0xab, 0xcd, 0xef, 1, 2, 3, 4, 5}
+	f("traces", spans(`{`+ids+`}`), span())
+	f("traces", spans(`{"parentSpanId":"ABCDEF0102030405",`+ids+`}`), span(sub(4, parent)))
+	f("traces", spans(`{`+ids+`,"parentSpanId":"abcdef0102030405","newer":{"a":[1,{"b":null}]},"kind":2}`), span(sub(4, parent), []byte{0x30, 2}))
+	f("traces", spans(`{"startTimeUnixNano":"1",`+ids+`}`), span([]byte{0x39, 1, 0, 0, 0, 0, 0, 0, 0}))
+	f("traces", spans(`{"startTimeUnixNano":1,`+ids+`}`), span([]byte{0x39, 1, 0, 0, 0, 0, 0, 0, 0}))
+	f("traces", spans(`{"attributes":[{"key":"a","value":{"stringValue":"\u00e4\""}}],`+ids+`}`), span(attr(9, "a", "ä\"")))
 	f("traces", " \n{ \"resourceSpans\" : [ ] }\t", nil)
 	f("logs", `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"bytesValue":"AAE="},"severityNumber":9}]}]}]}`,
 		sub(1, sub(2, sub(2, []byte{0x10, 9}, sub(5, sub(7, []byte{0, 1}))))))
@@ -55,7 +56,8 @@ func TestJSON(t *testing.T) {
 	bad(`[]`, "ReadObject")
 	bad(`{"":1,"resourceSpans":[{}]}`, "without a name")
 	bad(`{"resourceSpans":[{"" : [{}]}]}`, "without a name")
-	bad(spans(`{"spanId":"abcd"}`), "length mismatch")
+	bad(spans(`{"spanId":"abcd","kind":{}}`), "length mismatch")
+	bad(spans(`{"spanId":1}`), "spanId")
 	bad(`{"a":`+strings.Repeat("[", 64)+strings.Repeat("]", 64)+`}`, "nested over 64")
 	bad(strings.Repeat("[", 1<<20), "nested over 64")
 	bad(spans(strings.Repeat("{},", 1e5)+"{}"), "empty objects")

@@ -218,8 +218,8 @@ func sub(num int32, parts ...[]byte) []byte {
 	return wire.AppendBytes(nil, num, bytes.Join(parts, nil))
 }
 
-// goodIDs are the ids of a span.
-var goodIDs = slices.Concat(wire.AppendString(nil, 1, "0123456789abcdef"), wire.AppendString(nil, 2, "01234567"))
+// spanIDs are the ids of a span.
+var spanIDs = slices.Concat(wire.AppendString(nil, 1, "0123456789abcdef"), wire.AppendString(nil, 2, "01234567"))
 
 // attr is field num with an attribute.
 func attr(num int32, key, value string) []byte {
@@ -255,7 +255,7 @@ func TestStamps(t *testing.T) {
 	}
 	for _, p := range []*ingest.Protocol{otlp.TracesHTTP, otlp.LogsGRPC} {
 		// A log record's fields 1 and 2 are other things, but nobody looks at them.
-		item := sub(2, sub(1, unknown(1)), sub(2, goodIDs, sub(9), unknown(2)), unknown(3))
+		item := sub(2, sub(1, unknown(1)), sub(2, spanIDs, sub(9), unknown(2)), unknown(3))
 		push := func(resources ...[]byte) []byte {
 			return slices.Concat(sub(1, unknown(4), bytes.Join(resources, nil), item, unknown(5)), unknown(6))
 		}

@@ -5,14 +5,7 @@ type kind uint8
 
 const (
 	scalar kind = iota // not a message
-	// Ids of spans are no messages either, but they are looked at.
-	traceID
-	spanID
-	parentID
-	linkTraceID
-	linkSpanID
-
-	leaf // a message that holds no messages; all that follow are messages too
+	leaf               // a message that holds no messages
 
 	tracesRequest
 	resourceSpans
@@ -87,12 +80,9 @@ var messages = [...]message{
 	tracesRequest: {sub: [16]kind{1: resourceSpans}, down: 1 << 1},
 	resourceSpans: {sub: [16]kind{0: scopeSpans, 1: resource, 2: scopeSpans}, down: 1 << 1, owner: true},
 	scopeSpans:    {sub: [16]kind{1: scope, 2: span}},
-	span: {
-		sub:  [16]kind{1: traceID, 2: spanID, 4: parentID, 9: keyValue, 11: spanEvent, 13: spanLink, 15: leaf},
-		item: true,
-	},
-	spanEvent: {sub: [16]kind{3: keyValue}},
-	spanLink:  {sub: [16]kind{1: linkTraceID, 2: linkSpanID, 4: keyValue}},
+	span:          {sub: [16]kind{9: keyValue, 11: spanEvent, 13: spanLink, 15: leaf}, item: true},
+	spanEvent:     {sub: [16]kind{3: keyValue}},
+	spanLink:      {sub: [16]kind{4: keyValue}},
 
 	metricsRequest:  {sub: [16]kind{1: resourceMetrics}, down: 1 << 1},
 	resourceMetrics: {sub: [16]kind{0: scopeMetrics, 1: resource, 2: scopeMetrics}, down: 1<<0 | 1<<2},

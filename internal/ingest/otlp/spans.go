@@ -2,9 +2,7 @@ package otlp
 
 import (
 	"bytes"
-	"fmt"
 
-	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
@@ -13,61 +11,6 @@ const (
 	// unknownService is what SDKs put there when nobody says what they run in, at times with the program's name after it.
 	unknownService = "unknown_service"
 )
-
-// maxNameBytes bounds what is quoted of a span's or service's name.
-const maxNameBytes = 100
-
-// survey is what has to be known of a push of spans besides what walker finds.
-type survey struct {
-	// unnamed are the spans of services without a name, nameless the ResourceSpans without one.
-	unnamed, nameless int
-	// refused are the spans whose ids upstream would not take.
-	refused ingest.Refusal
-}
-
-// look surveys a push that walker has let pass. badIDs: there may be spans with bad ids.
-func (s *survey) look(push []byte, badIDs bool) error {
-	return each(push, 1, func(rs []byte) error {
-		var g group
-		if err := g.read(rs); err != nil {
-			return err
-		}
-		nameless := unnamed(g.service)
-		if nameless {
-			s.nameless++
-		}
-		if !nameless && !badIDs {
-			return nil
-		}
-		return each(rs, g.scopes, func(ss []byte) error {
-			if nameless {
-				n, err := countField(ss, 2)
-				s.unnamed += n
-				if err != nil {
-					return err
-				}
-			}
-			if !badIDs {
-				return nil
-			}
-			return each(ss, 2, func(span []byte) error { return s.check(span, g.service) })
-		})
-	})
-}
-
-// check refuses span if its ids are bad.
-func (s *survey) check(span, service []byte) error {
-	var v view
-	if err := v.read(span, true); err != nil || v.ids.good() {
-		return err
-	}
-	if s.refused.Items++; s.refused.Items == 1 {
-		s.refused.Reason = "invalid_id"
-		s.refused.Text = fmt.Sprintf("span %q of service %q: %s",
-			clip(string(v.name), maxNameBytes), clip(string(service), maxNameBytes), v.ids.wrong())
-	}
-	return nil
-}
 
 // group is what matters of a ResourceSpans.
 type group struct {
@@ -191,46 +134,29 @@ func (v *view) read(span []byte, checkIDs bool) error {
 		switch f.Num {
 		case 1:
 			v.traceID = f.Data // of no use if it is not Bytes, as the next line notes
-			v.ids.note(traceID, f.Data, isBytes)
+			v.ids.traceID(f.Data, isBytes)
 		case 2:
-			v.ids.note(spanID, f.Data, isBytes)
+			v.ids.spanID(f.Data, isBytes)
 		case 3:
 			if isBytes {
 				v.states++
 				v.state, v.start, v.end = f.Data, len(span)-before, len(span)-len(rest)
 			}
 		case 4:
-			v.ids.note(parentID, f.Data, isBytes)
+			v.ids.parentID(f.Data, isBytes)
 		case 5:
 			if isBytes {
 				v.name = f.Data
 			}
 		case 13:
 			if checkIDs {
-				err = v.readLink(f.Data)
+				err = v.ids.link(f.Data)
 			}
 		case 15:
 			err = v.readStatus(f.Data)
 		}
 		if err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-func (v *view) readLink(link []byte) error {
-	var f wire.Field
-	for len(link) > 0 {
-		var err error
-		if link, err = wire.Next(link, &f); err != nil {
-			return err
-		}
-		switch f.Num {
-		case 1:
-			v.ids.note(linkTraceID, f.Data, f.Type == wire.Bytes)
-		case 2:
-			v.ids.note(linkSpanID, f.Data, f.Type == wire.Bytes)
 		}
 	}
 	return nil

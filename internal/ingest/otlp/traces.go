@@ -218,7 +218,7 @@ func (w *spanWriter) scope(dst, msg []byte, num int32) ([]byte, error) {
 
 // judge says what becomes of a span, and its tracestate if that changes.
 func (w *spanWriter) judge(v *view) (state []byte, how verdict) {
-	if w.checkIDs && !v.ids.good() {
+	if w.checkIDs && v.ids != goodIDs {
 		w.refused++
 		return nil, drop
 	}

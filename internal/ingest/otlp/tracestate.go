@@ -79,13 +79,13 @@ func (t *traceState) parseOT(value []byte) (ok bool) {
 		}
 		switch string(key) {
 		case "th":
-			if t.threshold, ok = hex(v); !ok {
+			if t.threshold, ok = digits(v); !ok {
 				return false
 			}
 			t.th = v
 			t.threshold <<= 4 * (randomDigits - len(v)) // zeros at its end are left out
 		case "rv":
-			if t.randomness, ok = hex(v); !ok || len(v) != randomDigits {
+			if t.randomness, ok = digits(v); !ok || len(v) != randomDigits {
 				return false
 			}
 			t.rv = v
@@ -212,8 +212,8 @@ func otValue(value []byte) bool {
 func lower(c byte) bool { return 'a' <= c && c <= 'z' }
 func digit(c byte) bool { return '0' <= c && c <= '9' }
 
-// hex reads 1 to 14 hexadecimal digits of either case.
-func hex(s []byte) (v uint64, ok bool) {
+// digits reads 1 to 14 hexadecimal digits of either case.
+func digits(s []byte) (v uint64, ok bool) {
 	for _, c := range s {
 		switch {
 		case digit(c):
@@ -232,7 +232,7 @@ func hex(s []byte) (v uint64, ok bool) {
 
 // appendHex appends threshold as th has it: its zeros at the end left out, but for one if it is nothing else.
 func appendHex(dst []byte, threshold uint64) []byte {
-	for digits := 0; digits == 0 || threshold != 0; digits++ {
+	for first := true; first || threshold != 0; first = false {
 		dst = append(dst, "0123456789abcdef"[threshold>>(randomBits-4)&0xf])
 		threshold = threshold << 4 & (1<<randomBits - 1)
 	}

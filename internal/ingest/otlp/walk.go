@@ -20,9 +20,6 @@ var (
 type walker struct {
 	// envelopes and holders are counted for batch.
 	envelopes, holders int
-	// ids are those of the span at hand; badIDs: a span was met that upstream would refuse for them.
-	ids    ids
-	badIDs bool
 	// field is where wire.Next writes; one for all levels, since none needs it after going down.
 	field wire.Field
 }
@@ -59,19 +56,13 @@ func (w *walker) walk(msg []byte, k kind, depth int) (items int, err error) {
 			num, data, isBytes = f.Num, f.Data, f.Type == wire.Bytes
 		}
 		i, ok := index(num)
-		if !ok {
-			continue
-		}
-		sub := m.sub[i]
-		if sub < leaf {
-			if sub != scalar {
-				w.ids.note(sub, data, isBytes)
-			}
+		if !ok || m.sub[i] == scalar {
 			continue
 		}
 		if !isBytes {
 			return 0, errNotSub
 		}
+		sub := m.sub[i]
 		if m.down&(1<<i) != 0 {
 			if messages[sub].stamped {
 				w.holders++
@@ -97,10 +88,6 @@ func (w *walker) walk(msg []byte, k kind, depth int) (items int, err error) {
 		items += old
 	}
 	if m.item {
-		if k == span {
-			w.badIDs = w.badIDs || !w.ids.good()
-			w.ids = 0
-		}
 		return 1, nil
 	}
 	return items, nil
