@@ -51,15 +51,15 @@ var GRPC = &ingest.Protocol{
 // Measured with spans as clients send them; TestWeight holds it to that, and the density limit bounds what is made to
 // break it.
 const (
-	thriftWeight = 11
-	protoWeight  = 13
+	thriftWeight = 9
+	protoWeight  = 15
 )
 
 // What a push can be made of to weigh the most: next to empty structs. density is how many bytes by this reckoning a
 // byte may weigh, densitySlack lets small pushes be as dense as they like.
 const (
 	spanBytes    = 800
-	structBytes  = 160
+	structBytes  = 200
 	density      = 24
 	densitySlack = 64 << 10
 )

@@ -99,7 +99,9 @@ func (r *reader) inBatch(num int32, data []byte) error {
 }
 
 // tagsError is the error of something that has too many tags.
-func tagsError(what string, n int) error { return fmt.Errorf("%s of %d tags, over %d", what, n, maxTags) }
+func tagsError(what string, n int) error {
+	return fmt.Errorf("%s of %d tags, over %d", what, n, maxTags)
+}
 
 // errAlone is why a span is refused while the rest is taken.
 type errAlone struct{ reason, why string }
@@ -145,10 +147,13 @@ func (r *reader) walkSpan(msg []byte) error {
 			tags++
 			return r.charge(structBytes)
 		case 9:
+			if err := r.charge(structBytes); err != nil {
+				return err
+			}
 			return r.tagged(data, 2, "a log")
 		case 10:
 			return r.process(data)
-		default: // references, warnings
+		case 4, 12: // references, warnings
 			return r.charge(structBytes)
 		}
 		return nil

@@ -1,0 +1,116 @@
+package zipkin_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/translator/zipkin/zipkinv1"
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/translator/zipkin/zipkinv2"
+	"github.com/openzipkin/zipkin-go/model"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest/zipkin"
+)
+
+// fuzz holds p to this: whatever comes, it does not die, its books balance (leave sees to it), and of a push that the
+// Collector takes it loses no span.
+func fuzz(f *testing.F, p *ingest.Protocol, c ingest.Content, ref ptrace.Unmarshaler) {
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		_, _, b, err := leave(t, p, raw, c)
+		if ref == nil {
+			return
+		}
+		if want, refErr := ref.UnmarshalTraces(raw); refErr == nil && err == nil && want.SpanCount() > b.Items() {
+			t.Fatalf("%d spans of %d", b.Items(), want.SpanCount())
+		}
+	})
+}
+
+func seed(f *testing.F, name string) {
+	f.Helper()
+	body, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(body)
+}
+
+func FuzzV2JSON(f *testing.F) {
+	seed(f, "brave.json")
+	f.Add(asJSON(f, spans(rand.New(rand.NewPCG(7, 8)), 5)))
+	f.Add([]byte(`[{"traceId":"1","id":"1","annotations":[{"timestamp":1,"value":"a|{}|0"},{"timestamp":1,"value":"|"}],"tags":{"otlp.link.0":"||||","a":1}}]`))
+	f.Add([]byte(`[{"traceId":"1","id":"1","binaryAnnotations":[]}]`))
+	f.Add([]byte(`[null]`))
+	fuzz(f, zipkin.V2, asList, zipkinv2.NewJSONTracesUnmarshaler(false))
+}
+
+func FuzzV1JSON(f *testing.F) {
+	seed(f, "finagle.v1.json")
+	f.Add([]byte("[" + v1JSON + "]"))
+	f.Add([]byte(`[{"traceId":"1","id":"1","annotations":[null],"binaryAnnotations":[null,{"key":"a","value":1}]}]`))
+	f.Add([]byte(`[null]`))
+	fuzz(f, zipkin.V1, asList, nil) // the Collector's reader panics on null
+}
+
+func FuzzProto(f *testing.F) {
+	body := asProto(f, spans(rand.New(rand.NewPCG(9, 10)), 5))
+	f.Add(body)
+	f.Add(body[:len(body)*2/3])
+	f.Add(bytes.Repeat([]byte("\x0a\x00"), 10))
+	fuzz(f, zipkin.V2, ingest.Content{}, zipkinv2.NewProtobufTracesUnmarshaler(false, false))
+}
+
+func FuzzThrift(f *testing.F) {
+	body := asThrift(f, thriftSpans(rand.New(rand.NewPCG(11, 12)), 5))
+	f.Add(body)
+	f.Add(body[:len(body)*2/3])
+	f.Add([]byte("\x0c\x7f\xff\xff\xff\x00"))
+	f.Add([]byte("\x0c\x00\x00\x00\x01\x0c\x00\x01\x0f\x00\x02\x0c\x00\x00\x00\x01\x00\x00\x00"))
+	fuzz(f, zipkin.V1, ingest.Content{}, zipkinv1.NewThriftTracesUnmarshaler())
+}
+
+func bench(b *testing.B, p *ingest.Protocol, c ingest.Content, body []byte) {
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	e := ingest.Edit{Form: p.Forms[0]}
+	var dst []byte
+	for b.Loop() {
+		batch, err := p.Decode(body, c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r, err := batch.Encode(dst[:0], e)
+		if err != nil || r.Sent.Items != 100 {
+			b.Fatal(r.Sent, err)
+		}
+		dst = r.Body
+	}
+}
+
+// typical is what a reporter sends at once.
+func typical() []*model.SpanModel { return spans(rand.New(rand.NewPCG(13, 14)), 100) }
+
+func BenchmarkV2JSON(b *testing.B)  { bench(b, zipkin.V2, asList, asJSON(b, typical())) }
+func BenchmarkV2Proto(b *testing.B) { bench(b, zipkin.V2, ingest.Content{}, asProto(b, typical())) }
+func BenchmarkV1Thrift(b *testing.B) {
+	bench(b, zipkin.V1, ingest.Content{}, asThrift(b, thriftSpans(rand.New(rand.NewPCG(15, 16)), 100)))
+}
+
+// BenchmarkCollectorV2JSON is what the Collector's reader and translator take for the same push, to compare.
+func BenchmarkCollectorV2JSON(b *testing.B) {
+	body, ref := asJSON(b, typical()), zipkinv2.NewJSONTracesUnmarshaler(false)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		td, err := ref.UnmarshalTraces(body)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := new(ptrace.ProtoMarshaler).MarshalTraces(td); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
