@@ -199,19 +199,22 @@ func mayGoAgain(res *egress.Response, err error) bool {
 func (g *Gateway) send(p *push, x *exit, out packed, deadline time.Time) (*egress.Response, error) {
 	ctx, cancel := context.WithDeadline(p.ctx, deadline)
 	defer cancel()
-	f := out.result.Form
-	req := &egress.Request{
-		Path: f.Path, ContentType: f.ContentType, ContentEncoding: encoding(out.codec), Body: out.buffer.B,
-		UserAgent: p.header.Get("User-Agent"), RetryAttempt: p.header.Get("Retry-Attempt"),
-		Hold: out.buffer.Retain, Release: out.buffer.Release,
-	}
-	for _, h := range f.Header {
-		req.Header = append(req.Header, egress.HeaderField(h))
-	}
+	req := request(out.result.Form, out.codec, out.buffer.B)
+	req.UserAgent, req.RetryAttempt = p.header.Get("User-Agent"), p.header.Get("Retry-Attempt")
+	req.Hold, req.Release = out.buffer.Retain, out.buffer.Release
 	began := time.Now()
 	res, err := x.Send(ctx, req)
 	g.metrics.upstreamDuration.WithLabelValues(x.Environment, x.Name, upstreamCode(res, err)).Observe(time.Since(began).Seconds())
 	return res, err
+}
+
+// request is body on its way out in form f, compressed with codec.
+func request(f *ingest.Form, codec ingest.Codec, body []byte) *egress.Request {
+	r := &egress.Request{Path: f.Path, Method: f.Method, ContentType: f.ContentType, ContentEncoding: encoding(codec), Body: body}
+	for _, h := range f.Header {
+		r.Header = append(r.Header, egress.HeaderField(h))
+	}
+	return r
 }
 
 func encoding(c ingest.Codec) string {

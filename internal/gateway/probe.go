@@ -95,7 +95,9 @@ func (e *environment) forms(name string) (forms []*ingest.Form) {
 
 func (g *Gateway) probe(ctx context.Context, x *exit, f *ingest.Form) ProbeResult {
 	r := ProbeResult{Environment: x.Environment, Upstream: x.Name, URL: x.URL(), As: x.identity()}
-	if f.Path != "" {
+	if x.cfg.Transport == "grpc" {
+		r.URL = strings.TrimSuffix(r.URL, "/") + f.Method
+	} else if f.Path != "" {
 		r.URL = strings.TrimSuffix(r.URL, "/") + f.Path
 	}
 	ctx, cancel := context.WithTimeout(ctx, x.Timeout)
@@ -106,12 +108,9 @@ func (g *Gateway) probe(ctx context.Context, x *exit, f *ingest.Form) ProbeResul
 		r.Text = err.Error()
 		return r
 	}
-	req := &egress.Request{Path: f.Path, ContentType: f.ContentType, ContentEncoding: encoding(codec)}
+	req := request(f, codec, nil)
 	if body != nil {
 		req.Body = body.B
-	}
-	for _, h := range f.Header {
-		req.Header = append(req.Header, egress.HeaderField(h))
 	}
 	began := time.Now()
 	res, err := x.Send(ctx, req)

@@ -104,6 +104,7 @@ func (g *Gateway) compileExit(env, name string, uc *config.Upstream, old *state)
 	}
 	up, err := egress.New(egress.Options{
 		Environment: env, Name: name, URL: uc.URL, Headers: uc.Headers, Timeout: time.Duration(uc.Timeout), HTTP: http,
+		GRPC:      uc.Transport == "grpc",
 		UserAgent: "telemetry-gateway/" + g.version,
 	})
 	if err != nil {

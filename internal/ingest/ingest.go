@@ -170,6 +170,8 @@ type Form struct {
 	ContentType string
 	// Path is appended to the upstream's url: /v1/traces. Usually empty.
 	Path string
+	// Method is the gRPC method, for upstreams that are called over gRPC. Empty: this form has none.
+	Method string
 	// Version is the remote_write version, 1 or 2; 0 for all else.
 	Version int
 	// Header is sent along: X-Prometheus-Remote-Write-Version.

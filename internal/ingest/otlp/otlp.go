@@ -83,6 +83,7 @@ func withForm(s *signal) *signal {
 		Name:        "otlp",
 		ContentType: typeProtobuf,
 		Path:        s.path,
+		Method:      s.method,
 		Codec:       ingest.Identity,
 		Read:        s.read,
 	}
