@@ -22,8 +22,10 @@ const module = "github.com/telemetry-gateway/telemetry-gateway/"
 // arrows says which rooms a room may import. What is missing may import nothing of ours. Tests may import anything.
 var arrows = map[string][]string{
 	"cmd/gateway":                 {"internal/config", "internal/gateway", "internal/demo"},
-	"internal/gateway":            {"internal/config", "internal/egress", "internal/fault", "internal/ingest", "internal/ingest/loki", "internal/ingest/otlp", "internal/ingest/remotewrite", "internal/labels", "internal/limits", "internal/secret", "internal/tenant"},
+	"internal/gateway":            {"internal/config", "internal/egress", "internal/fault", "internal/ingest", "internal/ingest/jaeger", "internal/ingest/loki", "internal/ingest/otlp", "internal/ingest/remotewrite", "internal/ingest/zipkin", "internal/labels", "internal/limits", "internal/secret", "internal/tenant"},
 	"internal/ingest":             {"internal/fault", "internal/labels"},
+	"internal/ingest/jaeger":      {"internal/fault", "internal/ingest", "internal/ingest/otlp", "internal/wire"},
+	"internal/ingest/zipkin":      {"internal/fault", "internal/ingest", "internal/ingest/otlp", "internal/wire"},
 	"internal/ingest/loki":        {"internal/fault", "internal/ingest", "internal/labels", "internal/wire"},
 	"internal/ingest/otlp":        {"internal/fault", "internal/ingest", "internal/labels", "internal/wire"},
 	"internal/ingest/remotewrite": {"internal/fault", "internal/ingest", "internal/labels", "internal/wire"},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest/jaeger"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest/otlp"
 )
 
@@ -37,8 +38,13 @@ func isGRPC(r *http.Request) bool {
 
 // serveGRPC answers one unary call.
 func (d *door) serveGRPC(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == healthCheck {
+	switch r.URL.Path {
+	case healthCheck:
 		d.serveGRPCHealth(w, r)
+		return
+	case jaeger.StrategyMethod:
+		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxHeaderBytes))
+		writeMessage(w, jaeger.StrategyMessage())
 		return
 	}
 	protocol := d.routes.grpc[r.URL.Path]

@@ -13,6 +13,7 @@ import (
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest/jaeger"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/tenant"
 )
 
@@ -33,6 +34,10 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/-/healthy", "/-/ready":
 		d.serveHealth(w, r)
+		return
+	case jaeger.StrategyRoute:
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(jaeger.StrategyJSON())
 		return
 	}
 	protocol := d.routes.find(r.URL.Path, r.Header)

@@ -4,9 +4,11 @@ import (
 	"net/http"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest/jaeger"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest/loki"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest/otlp"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest/remotewrite"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest/zipkin"
 )
 
 // protocols is the list of doors. Where two share a route, the first that claims a push has it.
@@ -15,6 +17,8 @@ var protocols = []*ingest.Protocol{
 	loki.Push,
 	otlp.TracesHTTP, otlp.MetricsHTTP, otlp.LogsHTTP,
 	otlp.TracesGRPC, otlp.MetricsGRPC, otlp.LogsGRPC,
+	zipkin.V2, zipkin.V1,
+	jaeger.HTTP, jaeger.GRPC,
 }
 
 // routes finds the door of a request. It never changes after newRoutes.
