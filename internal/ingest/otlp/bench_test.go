@@ -2,6 +2,7 @@ package otlp_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -13,6 +14,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 )
 
 // typical is a push as an agent sends it: 10 resources with 12 attributes, items spread over them. It comes as protobuf and as JSON.
@@ -119,6 +121,28 @@ func typical(name string, items int) (proto, json []byte) {
 	return must(r.MarshalProto()), must(r.MarshalJSON())
 }
 
+// spread gives typical spans ids of their own, so that sampling keeps its share of them.
+func spread(t testing.TB, proto []byte) []byte {
+	req := ptraceotlp.NewExportRequest()
+	if err := req.UnmarshalProto(proto); err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(15, 16))
+	for _, rs := range req.Traces().ResourceSpans().All() {
+		for i, s := range rs.ScopeSpans().At(0).Spans().All() {
+			id, _ := randomIDs(r)
+			s.SetTraceID(id)
+			if i%2 == 0 {
+				s.TraceState().FromRaw("ot=th:0;rv:0123456789abcd,congo=t61rcWkgMzE")
+			}
+			if i%4 == 0 {
+				s.TraceState().FromRaw("ot=th:0,congo=t61rcWkgMzE")
+			}
+		}
+	}
+	return must(req.MarshalProto())
+}
+
 // TestAllocations: what a push costs does not depend on how many items, resources or attributes it has.
 func TestAllocations(t *testing.T) {
 	for name, ref := range references {
@@ -141,7 +165,41 @@ func TestAllocations(t *testing.T) {
 			f("bound", 0, func() { b.Bound(stamped) })
 			f("encode", 0, func() { _, _ = b.Encode(nil, plain) })
 			f("encode with stamps", 2, func() { _, _ = b.Encode(dst, stamped) })
+			if name != "traces" {
+				continue
+			}
+			rules := &ingest.TraceRules{Ratio: .5, KeepErrors: true, FillServiceName: "client", Services: []ingest.ServiceRatio{{Service: "client", Ratio: .3}}}
+			sampled := ingest.Edit{Form: p.Forms[0], Stamps: stamps, Traces: rules}
+			if b, err = p.Decode(spread(t, raw), ingest.Content{}); err != nil {
+				t.Fatal(err)
+			}
+			dst = make([]byte, 0, b.Bound(sampled))
+			f("bound with rules", 0, func() { b.Bound(sampled) })
+			f("encode with rules", 8, func() { _, _ = b.Encode(dst, sampled) })
+			rules = &ingest.TraceRules{Ratio: 1, Services: []ingest.ServiceRatio{{Service: "other", Ratio: .3}}}
+			f("encode with rules for others", 0, func() { _, _ = b.Encode(nil, ingest.Edit{Form: p.Forms[0], Traces: rules}) })
 		}
+	}
+}
+
+type namedEdit struct {
+	name string
+	edit ingest.Edit
+}
+
+// benchmarkEdits are what happens to spans besides stamps.
+func benchmarkEdits(signal string, stamp ingest.Edit) []namedEdit {
+	if signal != "traces" {
+		return nil
+	}
+	with := func(stamps []labels.Label, rules ingest.TraceRules) ingest.Edit {
+		return ingest.Edit{Form: stamp.Form, Stamps: stamps, Traces: &rules}
+	}
+	return []namedEdit{
+		{"unchanged", with(nil, ingest.TraceRules{Ratio: 1, Services: []ingest.ServiceRatio{{Service: "other", Ratio: .5}}})},
+		{"sample 0.5", with(nil, ingest.TraceRules{Ratio: .5})},
+		{"sample 0.01", with(nil, ingest.TraceRules{Ratio: .01})},
+		{"stamp and sample 0.5", with(stamp.Stamps, ingest.TraceRules{Ratio: .5, FillServiceName: "client"})},
 	}
 }
 
@@ -181,6 +239,20 @@ func BenchmarkOTLP(b *testing.B) {
 				b.Fatal(err)
 			}
 		})
+		for _, e := range benchmarkEdits(c.name, edit) {
+			name, edit := e.name, e.edit
+			spans := spread(b, proto)
+			if batch, err = p.Decode(spans, ingest.Content{}); err != nil {
+				b.Fatal(err)
+			}
+			dst = make([]byte, 0, max(1, batch.Bound(edit)))
+			run(name, spans, func(b *testing.B) {
+				batch.Bound(edit)
+				if _, err := batch.Encode(dst, edit); err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
 		run("json", json, func(b *testing.B) { decode(b, json, ingest.Content{JSON: true}) })
 		run("pdata", proto, func(b *testing.B) {
 			if _, _, err := references[c.name].view(proto, stamps); err != nil {

@@ -2,12 +2,16 @@ package otlp_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
+	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
+
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
@@ -20,6 +24,11 @@ var stricterJSON = []string{"json: not well formed", "json: nested over 64", "js
 func fuzzProto(f *testing.F, name string) {
 	ref := references[name]
 	r := rand.New(rand.NewPCG(3, 4))
+	if name == "traces" {
+		for n := range 6 {
+			f.Add(must(ptraceotlp.NewExportRequestFromTraces(randomSpans(r, n)).MarshalProto()))
+		}
+	}
 	for n := range 4 {
 		proto, _ := ref.random(r, n*3)
 		f.Add(proto)
@@ -56,6 +65,9 @@ func fuzzProto(f *testing.F, name string) {
 		if err != nil || again.Items() != sent {
 			t.Fatalf("stamped it is another push: %v", err)
 		}
+		if name == "traces" {
+			fuzzRules(t, raw)
+		}
 		if pdataErr != nil {
 			return // a scalar that upstream will not like
 		}
@@ -65,6 +77,62 @@ func fuzzProto(f *testing.F, name string) {
 		if want, _, _ = ref.view(raw, stamps); !bytes.Equal(viewOf(t, ref, out), want) {
 			t.Fatal("pdata sees another push than one that it stamped itself")
 		}
+	})
+}
+
+// fuzzedRules are some of each.
+var fuzzedRules = []*ingest.TraceRules{
+	nil,
+	{Ratio: .5},
+	{Ratio: .1, KeepErrors: true, FillServiceName: "filled"},
+	{Ratio: 0, KeepErrors: true},
+	{Ratio: 1, Services: []ingest.ServiceRatio{{Service: "cart", Ratio: .25}, {Service: "prod", Ratio: .75}}, FillServiceName: "cart"},
+}
+
+// fuzzRules has rules on a push that Decode takes.
+func fuzzRules(t *testing.T, raw []byte) {
+	for _, rules := range fuzzedRules {
+		for _, stamps := range [][]labels.Label{nil, stamps, {{Name: "service.name", Value: "prod"}}} {
+			out, r := edited(t, raw, ingest.Content{}, stamps, rules)
+			b, err := references["traces"].http.Decode(out, ingest.Content{})
+			if err != nil || b.Items() != r.Sent.Items {
+				t.Fatalf("%d items are said to leave, what leaves has others: %v", r.Sent.Items, err)
+			}
+			if _, again := edited(t, out, ingest.Content{}, nil, nil); len(again.Refused) > 0 {
+				t.Fatalf("what leaves has bad ids: %+v", again.Refused)
+			}
+			want, o, err := expect(raw, stamps, rules)
+			// pkg/sampling refuses 32 members, which W3C allows.
+			if err != nil || bytes.Count(raw, []byte(",")) > 30 {
+				continue
+			}
+			if got := outcomeOf(r); got != o {
+				t.Fatalf("%+v, %v: %+v, want %+v", rules, stamps, got, o)
+			}
+			view := ptraceotlp.NewExportRequest()
+			if err := view.UnmarshalProto(out); err != nil {
+				t.Fatal(err)
+			}
+			if got := must(view.MarshalProto()); !bytes.Equal(got, want) {
+				t.Fatalf("%+v, %v: pdata and pkg/sampling make something else of it", rules, stamps)
+			}
+		}
+	}
+}
+
+// FuzzTraceState compares one tracestate at a time with pkg/sampling.
+func FuzzTraceState(f *testing.F) {
+	r := rand.New(rand.NewPCG(13, 14))
+	for range 50 {
+		f.Add(randomState(r), r.Uint64(), r.Float64(), r.IntN(2) == 0)
+	}
+	f.Fuzz(func(t *testing.T, state string, random uint64, ratio float64, failed bool) {
+		if strings.Count(state, ",") == 31 {
+			return // pkg/sampling refuses 32 members, which W3C allows
+		}
+		id := [16]byte{1}
+		binary.BigEndian.PutUint64(id[8:], random)
+		sample(t, oneSpan(id, state, failed, "cart"), ingest.Content{}, nil, &ingest.TraceRules{Ratio: ratio, KeepErrors: true})
 	})
 }
 
