@@ -116,44 +116,47 @@ type view struct {
 	failed bool
 }
 
-// read reads span. Links are looked at only to checkIDs.
+// read reads span. Ids besides the trace's are looked at only to checkIDs.
 func (v *view) read(span []byte, checkIDs bool) error {
+	const startTime, endTime = 7<<3 | byte(wire.Fixed64), 8<<3 | byte(wire.Fixed64)
 	var f wire.Field
 	for rest := span; len(rest) > 0; {
-		// What is skipped has a tag and a length of one byte each, mostly. This is what the time goes to.
-		if len(rest) > 1 && rest[0]&0x87 == byte(wire.Bytes) && rest[0] >= 9<<3 && rest[0] < 13<<3 && int(rest[1]) < min(0x80, len(rest)-1) {
-			rest = rest[2+int(rest[1]):]
-			continue
-		}
+		var num int32
+		var data []byte
+		isBytes := true
 		before := len(rest)
-		var err error
-		if rest, err = wire.Next(rest, &f); err != nil {
-			return err
+		switch tag := rest[0]; {
+		case before > 1 && tag < 0x80 && wire.Type(tag&7) == wire.Bytes && tag > 7 && int(rest[1]) < min(0x80, before-1):
+			end := 2 + int(rest[1]) // as in walker.walk
+			num, data, rest = int32(tag>>3), rest[2:end], rest[end:]
+		case (tag == startTime || tag == endTime) && before > 8:
+			rest = rest[9:]
+			continue
+		default:
+			var err error
+			if rest, err = wire.Next(rest, &f); err != nil {
+				return err
+			}
+			num, data, isBytes = f.Num, f.Data, f.Type == wire.Bytes
 		}
-		isBytes := f.Type == wire.Bytes
-		switch f.Num {
-		case 1:
-			v.traceID = f.Data // of no use if it is not Bytes, as the next line notes
-			v.ids.traceID(f.Data, isBytes)
-		case 2:
-			v.ids.spanID(f.Data, isBytes)
-		case 3:
-			if isBytes {
-				v.states++
-				v.state, v.start, v.end = f.Data, len(span)-before, len(span)-len(rest)
-			}
-		case 4:
-			v.ids.parentID(f.Data, isBytes)
-		case 5:
-			if isBytes {
-				v.name = f.Data
-			}
-		case 13:
-			if checkIDs {
-				err = v.ids.link(f.Data)
-			}
-		case 15:
-			err = v.readStatus(f.Data)
+		var err error
+		switch {
+		case num == 1:
+			v.traceID = data // of no use if it is not Bytes, as the next line notes
+			v.ids.traceID(data, isBytes)
+		case num == 3 && isBytes:
+			v.states++
+			v.state, v.start, v.end = data, len(span)-before, len(span)-len(rest)
+		case num == 5 && isBytes:
+			v.name = data
+		case num == 15:
+			err = v.readStatus(data)
+		case checkIDs && num == 2:
+			v.ids.spanID(data, isBytes)
+		case checkIDs && num == 4:
+			v.ids.parentID(data, isBytes)
+		case checkIDs && num == 13:
+			err = v.ids.link(data)
 		}
 		if err != nil {
 			return err

@@ -51,8 +51,12 @@ func (t *traceState) parse(s []byte) (ok bool) {
 		if len(member) == 0 {
 			continue // as W3C has it
 		}
-		key, value, found := bytes.Cut(member, []byte("="))
-		if !found || !stateKey(key) || !stateValue(value) {
+		i := bytes.IndexByte(member, '=')
+		if i < 0 {
+			return false
+		}
+		key, value := member[:i], member[i+1:]
+		if !stateKey(key) || !stateValue(value) {
 			return false
 		}
 		if string(key) != "ot" {
@@ -73,8 +77,12 @@ func (t *traceState) parseOT(value []byte) (ok bool) {
 		var field []byte
 		more = bytes.IndexByte(value, ';') >= 0
 		field, value = cut(value, ';')
-		key, v, found := bytes.Cut(field, []byte(":"))
-		if !found || !otKey(key) || !otValue(v) {
+		i := bytes.IndexByte(field, ':')
+		if i < 0 {
+			return false
+		}
+		key, v := field[:i], field[i+1:]
+		if !otKey(key) || !otValue(v) {
 			return false
 		}
 		switch string(key) {
