@@ -1,8 +1,9 @@
 // Package otlp is the OTLP doors: traces, metrics and logs, each over HTTP and over gRPC. It counts the items of a push
 // by walking its protobuf in place, stamps labels by copying all that it does not change as bytes, and puts answers into
-// OTLP's words. JSON pushes become protobuf here. It never builds a push of structs (JSON alone goes through pdata),
-// never renames anything, never drops an item, and knows nothing of gRPC's envelope: the road takes that off.
-// internal/gateway lists its doors and uses Status for gRPC's failures.
+// OTLP's words. JSON pushes become protobuf here. Spans it also samples, refuses for bad ids and gives a service.name. It
+// never builds a push of structs (JSON alone goes through pdata), never renames anything else, never drops a point or a
+// record, and knows nothing of gRPC's envelope: the road takes that off.
+// internal/gateway lists its doors and uses Status for gRPC's failures; doors that translate to OTLP use FromTraces.
 //
 // What upstream makes of odd but well-formed input decides how it is counted, and upstream is built on pdata:
 //
@@ -14,8 +15,12 @@
 // It is stricter than pdata where pdata would read something else than protobuf says, since what only upstream sees
 // would be neither counted nor stamped: field numbers over 2^29-1 (pdata cuts them to 32 bits), varints over 64 bits,
 // and groups, unknown ones too (pdata takes what is in them for fields of the message around them). Values nested over
-// 64 are malformed as well. It is looser where nothing depends on it: scalars, strings and ids are not looked at, and
-// upstream judges them.
+// 64 are malformed as well. It is looser where nothing depends on it: scalars, strings and the ids of log records are not
+// looked at, and upstream judges them.
+//
+// A span whose ids upstream would refuse the whole push for is refused alone: a trace or span id of all zeros or of the
+// wrong length, which also a parent's and a link's must not have. Envelopes that lose all their spans go with them;
+// those that came empty stay.
 //
 // Source: https://opentelemetry.io/docs/specs/otlp/
 package otlp
