@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"os"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/translator/zipkin/zipkinv1"
@@ -13,18 +16,59 @@ import (
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest/zipkin"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
-// fuzz holds p to this: whatever comes, it does not die, its books balance (leave sees to it), and of a push that the
-// Collector takes it loses no span.
+// stricter are the ways in which the doors refuse a push that the Collector takes, on purpose.
+var stricter = []string{
+	"of the other version of the API", "bytes of memory, over", "nested over 64", "is not an object", "not a list",
+	"bytes after the end of the list", wire.ErrThriftType.Error(), wire.ErrThriftNesting.Error(), "binary annotations, over 1024",
+	wire.ErrTag.Error(), wire.ErrNesting.Error(), errField,
+}
+
+const errField = "a field of another type than Zipkin's" // protobuf-go takes those for unknown
+
+// looser is how the Collector writes addresses that are none, which are left out here, and what it marks v1 spans with
+// that it gives the time of day.
+var looser = regexp.MustCompile(`address":"(\?|<nil>)|absentField`)
+
+// cut says whether td has an event that the Collector would cut the name of.
+func cut(td ptrace.Traces) bool {
+	for _, rs := range td.ResourceSpans().All() {
+		for _, ss := range rs.ScopeSpans().All() {
+			for _, s := range ss.Spans().All() {
+				for _, e := range s.Events().All() {
+					if strings.Contains(e.Name(), "|") {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
+// fuzz holds p to this: whatever comes, it does not die, its books balance (leave sees to it), and a push that the
+// Collector takes is taken whole and becomes the same.
 func fuzz(f *testing.F, p *ingest.Protocol, c ingest.Content, ref ptrace.Unmarshaler) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		_, _, b, err := leave(t, p, raw, c)
-		if ref == nil {
-			return
+		td, r, b, err := leave(t, p, raw, c)
+		if p == zipkin.V1 && bytes.Contains(raw, []byte("null")) {
+			return // the Collector's reader dies on some
 		}
-		if want, refErr := ref.UnmarshalTraces(raw); refErr == nil && err == nil && want.SpanCount() > b.Items() {
+		want, refErr := ref.UnmarshalTraces(raw)
+		switch {
+		case refErr != nil || want.SpanCount() == 0:
+		case err != nil:
+			if !slices.ContainsFunc(stricter, func(s string) bool { return strings.Contains(err.Error(), s) }) {
+				t.Fatalf("the Collector takes what is refused here: %v", err)
+			}
+		case want.SpanCount() > b.Items():
 			t.Fatalf("%d spans of %d", b.Items(), want.SpanCount())
+		case len(r.Refused) == 0:
+			if all := lines(want); !cut(td) && !looser.MatchString(strings.Join(all, "")) {
+				same(t, "fuzzed", lines(td), all)
+			}
 		}
 	})
 }
@@ -52,7 +96,7 @@ func FuzzV1JSON(f *testing.F) {
 	f.Add([]byte("[" + v1JSON + "]"))
 	f.Add([]byte(`[{"traceId":"1","id":"1","annotations":[null],"binaryAnnotations":[null,{"key":"a","value":1}]}]`))
 	f.Add([]byte(`[null]`))
-	fuzz(f, zipkin.V1, asList, nil) // the Collector's reader panics on null
+	fuzz(f, zipkin.V1, asList, zipkinv1.NewJSONTracesUnmarshaler(false))
 }
 
 func FuzzProto(f *testing.F) {
