@@ -72,6 +72,15 @@ func (p *push) bounds() ingest.Limits { return p.state.bounds }
 
 func (p *push) charge(n int) *fault.Error { return p.account.Add(n) }
 
+// chargeBuilt books what a door builds besides buffers. It is given back when the push is on its way.
+func (p *push) chargeBuilt(n int) *fault.Error {
+	err := p.charge(n)
+	if err == nil {
+		p.weight += n
+	}
+	return err
+}
+
 // received books the bytes that came.
 func (p *push) received() {
 	p.whole, p.entry.receivedBytes = true, len(p.body.B)
@@ -89,11 +98,11 @@ func (p *push) raw() []byte {
 func (p *push) decode() (ingest.Batch, error) {
 	raw := p.raw()
 	if n := p.content.Weight * len(raw); n > 0 {
-		if err := p.charge(n); err != nil {
+		if err := p.chargeBuilt(n); err != nil {
 			return nil, err
 		}
-		p.weight = n
 	}
+	p.content.Charge = p.chargeBuilt
 	return p.protocol.Decode(raw, p.content)
 }
 

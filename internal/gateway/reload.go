@@ -199,7 +199,7 @@ func (g *Gateway) secretsChanged(o secret.Offer) map[string]error {
 }
 
 // retryReload is when a reload that failed is tried again: its cause may lie elsewhere, in a secret file that was late.
-const retryReload = 10 * time.Second
+const retryReload = 5 * time.Second
 
 // watchConfig reloads when the configuration file changes, until ctx ends. It watches like a secret file: through
 // renames, and through the symbolic links that Kubernetes swaps.

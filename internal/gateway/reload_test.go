@@ -89,8 +89,8 @@ func TestReloadOverHTTP(t *testing.T) {
 	if code, text := post(); code != 500 || !strings.Contains(text, "nonsense") {
 		t.Errorf("a bad configuration: %d %q", code, text)
 	}
-	if res := must(http.Get("http://" + g.addr.Admin + "/-/reload")); res.StatusCode != 405 {
-		t.Errorf("GET: %d", res.StatusCode)
+	if a := g.ask("GET", "/-/reload", "", ""); a.StatusCode != 405 {
+		t.Errorf("GET: %d", a.StatusCode)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 )
@@ -28,14 +29,21 @@ func (p *Pool) Receive(r io.Reader, declared int64, l Limits, charge Charge) (*B
 	}
 	first := firstRead
 	if declared >= 0 {
-		// One byte more than announced, so that the end of the body is seen without growing.
-		first = min(first, int(declared)+1)
+		first = min(first, int(declared))
 	}
 	b, err := p.Lend(first, charge)
 	if err != nil {
 		return nil, err
 	}
 	for {
+		if int64(len(b.B)) == declared {
+			// All that was announced is here. To see that it ends, no larger buffer is needed.
+			if err := ends(r); err != nil {
+				p.Return(b, charge)
+				return nil, err
+			}
+			return b, nil
+		}
 		if len(b.B) == cap(b.B) {
 			if b, err = p.grow(b, nextSize(len(b.B), declared), charge); err != nil {
 				p.Return(b, charge)
@@ -63,10 +71,25 @@ func (p *Pool) Receive(r io.Reader, declared int64, l Limits, charge Charge) (*B
 	}
 }
 
+// ends reads the end of r.
+func ends(r io.Reader) error {
+	var one [1]byte
+	for {
+		switch n, err := r.Read(one[:]); {
+		case n > 0:
+			return fault.New(fault.Malformed, "read body: it goes on after its declared length")
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return readError(err)
+		}
+	}
+}
+
 // nextSize is the room for a body of which n bytes have come. It at most quadruples what the sender has really sent.
 func nextSize(n int, declared int64) int {
 	if declared > int64(n) {
-		return min(4*n, int(declared)+1)
+		return min(4*n, int(declared))
 	}
 	return 2 * n
 }
@@ -87,6 +110,10 @@ func readError(err error) *fault.Error {
 		return (&fault.Error{Kind: fault.Malformed, Public: "read body: it ends before its declared length", Err: err})
 	case errors.Is(err, context.Canceled):
 		return (&fault.Error{Kind: fault.Canceled, Public: "the sender went away while sending", Err: err})
+	}
+	if strings.Contains(err.Error(), "chunk") {
+		// net/http exports no error for what is wrong with chunked encoding; the sender is still there to be told.
+		return (&fault.Error{Kind: fault.Malformed, Public: "read body: malformed chunked encoding", Err: err})
 	}
 	// What is left are connections that broke: nobody will read the answer.
 	return (&fault.Error{Kind: fault.Canceled, Public: "the connection broke while the body was read", Err: err})

@@ -1,6 +1,6 @@
 // Package ingest is the contract between the road and the doors. It says what a door is (Protocol), what a decoded push
 // is (Batch), how a push leaves (Form) and what is answered (Answer, Reply); and it reads bodies, bounded both as sent
-// and decoded (Reader). It never looks inside a push, never speaks to an upstream and never writes to a sender.
+// and decoded (Pool). It never looks inside a push, never speaks to an upstream and never writes to a sender.
 // The doors are the folders below this one; internal/gateway drives them.
 package ingest
 
@@ -78,6 +78,9 @@ type Content struct {
 	JSON bool
 	// Weight is how many bytes decoding holds for each byte of the body besides the body, measured. 0: it builds nothing.
 	Weight int
+	// Charge books what Decode builds beyond that, before it is built; it is given back with the push. The road sets it;
+	// nil: nothing is booked.
+	Charge Charge
 }
 
 // Batch is one push, decoded. One goroutine owns it and nobody keeps it after the push.
@@ -97,6 +100,8 @@ type Edit struct {
 	Form *Form
 	// Stamps are labels that win over what the sender says, sorted by name. Not to be changed: all pushes share them.
 	Stamps []labels.Label
+	// Charge books what Encode builds besides its output, before it is built; as Content.Charge.
+	Charge Charge
 	// Traces is what else happens to spans. Nil: nothing does. It is nil for other signals.
 	Traces *TraceRules
 }
@@ -178,6 +183,8 @@ type Form struct {
 	Header []HeaderField
 	// Codec is the compression that this form demands; Identity: the upstream's `compression` key decides.
 	Codec Codec
+	// Text returns upstream's words in the body of a refusal, where they are packed in something. Nil: the body is the text.
+	Text func(h http.Header, body []byte) []byte
 	// Read makes an Answer of upstream's 2xx. ErrOtherForm: upstream did not understand the form.
 	Read func(status int, h http.Header, body []byte) (Answer, error)
 }
