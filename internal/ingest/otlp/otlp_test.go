@@ -349,6 +349,8 @@ func TestOddPushes(t *testing.T) {
 	f("metrics", 1, sub(1, sub(1000, sub(2, sub(5, point)))))
 	f("metrics", 0, sub(1, sub(1000, sub(2, sub(5, point))), sub(2)))
 	f("traces", 2, sub(1, sub(1000, sub(2), sub(2))))
+	f("traces", 0, sub(1, sub(1000, sub(2, spanIDs)), sub(2)))
+	f("traces", 2, sub(1, sub(1000, sub(2, spanIDs), sub(2, spanIDs))))
 	f("traces", 1, sub(1, sub(2, sub(2)), sub(1000, sub(2), sub(2))))
 	f("logs", 3, slices.Concat(sub(1, sub(2, sub(2)), sub(2, sub(2))), sub(1, sub(1000, sub(2)))))
 }
