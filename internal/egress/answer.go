@@ -92,6 +92,7 @@ func webPage(h http.Header) bool {
 // noAnswer names why there is no HTTP answer.
 func (u *Upstream) noAnswer(ctx context.Context, c *connection, err error) error {
 	logged := errors.New(c.secrets.clean([]byte(err.Error()), false))
+	over(ctx)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return u.faultf(fault.Timeout, "did not answer in time, timeout=%s", u.Timeout).WithErr(logged).WithAfter(jitter(retryFailed))
@@ -99,6 +100,15 @@ func (u *Upstream) noAnswer(ctx context.Context, c *connection, err error) error
 		return u.faultf(fault.Canceled, "was not waited for: the sender went away").WithErr(logged)
 	}
 	return u.faultf(fault.Unreachable, "gave no HTTP answer: %s", cause(err)).WithErr(logged).WithAfter(jitter(retryFailed))
+}
+
+// over says whether nobody waits for the push any more. A gRPC upstream is told of the deadline, and what it does then can
+// be here before our own timer has fired: that is waited for.
+func over(ctx context.Context) bool {
+	if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) {
+		<-ctx.Done()
+	}
+	return ctx.Err() != nil
 }
 
 // cause is a short name for err that holds no address and no secret.

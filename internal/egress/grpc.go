@@ -29,12 +29,12 @@ const prefixBytes = 5
 
 // A connection that is silent is asked whether it lives, and is given up after pingAfter + pingTimeout: pushes that wait
 // on a dead one would else time out one by one for as long as TCP goes on trying. grpc-go servers end a connection, with
-// the calls on it, at the fourth ping in a row without an answer of theirs in between (keepalive.EnforcementPolicy's
-// default), so an idle one is closed before its fourth.
+// the calls on it, at the fourth ping since they last sent headers or data (keepalive.EnforcementPolicy's default). So one
+// that was idle for long enough is closed: what is left until the fourth ping is more than a call may take.
 const (
-	pingAfter       = 15 * time.Second
+	pingAfter       = 20 * time.Second
 	pingTimeout     = 5 * time.Second
-	grpcIdleTimeout = 50 * time.Second
+	grpcIdleTimeout = 40 * time.Second
 )
 
 // grpcTransport is a client that speaks HTTP/2 alone: by ALPN over TLS, with prior knowledge over plain TCP. It is built
@@ -134,14 +134,15 @@ func grpcTimeout(d time.Duration) string {
 // maxRefusals is how often a call is made again that upstream has not looked at: a second or so in all.
 const maxRefusals = 8
 
-// unprocessed says whether upstream cannot have processed the call that ended with err: it has refused the stream, its
-// GOAWAY says that it came too late, or the connection was found to be closing before the message began to leave.
+// unprocessed says whether upstream cannot have processed the call that ended with err. Either its connection was found to
+// be closing before a byte of the message was read, and net/http, which closes the body even so, could not go on by itself.
+// Or upstream has refused the stream, or its GOAWAY says that the call came too late.
 // net/http has no types for these. Should its words change, a sender is asked to try again, which is safe.
 func (bs *bodies) unprocessed(err error) bool {
 	last := bs.opened[len(bs.opened)-1]
 	last.mu.Lock()
 	defer last.mu.Unlock()
-	if !last.begun && errors.Is(err, http.ErrBodyReadAfterClose) {
+	if !last.begun && (errors.Is(err, http.ErrBodyReadAfterClose) || err.Error() == "net/http: cannot rewind body after connection loss") {
 		return true
 	}
 	text, ok := strings.CutPrefix(err.Error(), "http2: Transport: cannot retry err [")

@@ -143,8 +143,8 @@ func (s callStatus) means() meaning {
 // judgeCall says whose fault a call is that was no success, and what the sender should do.
 func (u *Upstream) judgeCall(ctx context.Context, c *connection, s callStatus) (*Response, error) {
 	m := s.means()
-	if n := m.name; ctx.Err() != nil && (n == "DEADLINE_EXCEEDED" || n == "CANCELLED") {
-		return nil, u.noAnswer(ctx, c, errors.New("the call ended with "+n)) // our own doing, come back by way of upstream
+	if n := m.name; over(ctx) && (n == "DEADLINE_EXCEEDED" || n == "CANCELLED") {
+		return nil, u.noAnswer(ctx, c, errors.New("the call ended with "+n))
 	}
 	code := m.name
 	if s.code == "" {
