@@ -34,6 +34,8 @@ type gateway struct {
 	grpc  string
 	admin string
 
+	httpMore     string // further entries of http_listen, each after a comma
+	grpcMore     string // and of grpc_listen
 	server       string // lines under server:
 	environments string // the value of environments:
 
@@ -74,8 +76,8 @@ func prod(rest string) string {
 
 func (g *gateway) writeConfig() {
 	g.t.Helper()
-	text := fmt.Sprintf("server:\n  http_listen: [%q]\n  grpc_listen: [%q]\n  admin_listen: %q\n  drain_delay: 0s\n%senvironments:\n%s",
-		g.http, g.grpc, g.admin, g.server, g.environments)
+	text := fmt.Sprintf("server:\n  http_listen: [%q%s]\n  grpc_listen: [%q%s]\n  admin_listen: %q\n  drain_delay: 0s\n%senvironments:\n%s",
+		g.http, g.httpMore, g.grpc, g.grpcMore, g.admin, g.server, g.environments)
 	if strings.Contains(g.server, "drain_delay:") {
 		text = strings.Replace(text, "  drain_delay: 0s\n", "", 1)
 	}
@@ -98,6 +100,7 @@ func (g *gateway) start() {
 	g.cmd = exec.Command(gatewayBinary, "run", "--config.file="+g.path("gateway.yaml"))
 	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log
 	if err := g.cmd.Start(); err != nil {
+		g.cmd = nil
 		g.t.Fatalf("start the gateway: %v", err)
 	}
 	g.done = make(chan error, 1)

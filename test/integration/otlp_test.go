@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/config/configgrpc"
 	"go.opentelemetry.io/collector/config/configoptional"
@@ -30,10 +31,17 @@ type otlpReceiver struct {
 func newOTLPReceiver(t testing.TB) *otlpReceiver {
 	t.Helper()
 	rc := &otlpReceiver{addr: freeAddr(t)}
-	factory := otlpreceiver.NewFactory()
-	cfg := factory.CreateDefaultConfig().(*otlpreceiver.Config)
+	cfg := otlpreceiver.NewFactory().CreateDefaultConfig().(*otlpreceiver.Config)
 	cfg.Protocols.HTTP.GetOrInsertDefault().ServerConfig.NetAddr.Endpoint = rc.addr
 	cfg.Protocols.GRPC = configoptional.None[configgrpc.ServerConfig]()
+	rc.start(t, cfg, componenttest.NewNopHost())
+	return rc
+}
+
+// start serves cfg until the test ends.
+func (rc *otlpReceiver) start(t testing.TB, cfg *otlpreceiver.Config, host component.Host) {
+	t.Helper()
+	factory := otlpreceiver.NewFactory()
 	set := receivertest.NewNopSettings(factory.Type())
 	ctx := context.Background()
 
@@ -48,7 +56,7 @@ func newOTLPReceiver(t testing.TB) *otlpReceiver {
 	if _, err := factory.CreateLogs(ctx, set, cfg, &rc.logs); err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.Start(ctx, componenttest.NewNopHost()); err != nil {
+	if err := tr.Start(ctx, host); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -56,7 +64,6 @@ func newOTLPReceiver(t testing.TB) *otlpReceiver {
 			t.Error(err)
 		}
 	})
-	return rc
 }
 
 func (rc *otlpReceiver) reset() {

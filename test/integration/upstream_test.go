@@ -52,16 +52,27 @@ func newUpstream(t testing.TB, next http.Handler) *upstream {
 func newUpstreamAt(t testing.TB, addr string, next http.Handler) *upstream {
 	t.Helper()
 	u := &upstream{t: t, next: next, password: upstreamPass, types: map[string]bool{}}
+	u.url = serveAt(t, addr, u)
+	return u
+}
+
+// serve answers requests with h until the test ends, and returns the URL.
+func serve(t testing.TB, h http.Handler) string {
+	t.Helper()
+	return serveAt(t, "127.0.0.1:0", h)
+}
+
+func serveAt(t testing.TB, addr string, h http.Handler) string {
+	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.url = "http://" + l.Addr().String()
-	srv := &http.Server{Handler: u}
+	srv := &http.Server{Handler: h}
 	served := make(chan struct{})
 	go func() { defer close(served); _ = srv.Serve(l) }()
 	t.Cleanup(func() { srv.Close(); <-served })
-	return u
+	return "http://" + l.Addr().String()
 }
 
 // yaml is one line under upstreams: of a config file. extra holds further keys, each followed by a comma.
