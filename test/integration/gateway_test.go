@@ -226,8 +226,8 @@ var nextPort atomic.Int32
 
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	base := 20000 + (os.Getpid()%50)*200
-	for range 200 {
+	base := 20000 + (os.Getpid()%20)*600 // processes that run at once do not meet
+	for range 600 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(base+int(nextPort.Add(1))))
 		l, err := net.Listen("tcp", addr)
 		if err != nil {

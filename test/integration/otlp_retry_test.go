@@ -3,8 +3,6 @@ package integration
 import (
 	"net/http"
 	"testing"
-
-	"go.opentelemetry.io/collector/pdata/testdata"
 )
 
 // What the OTLP senders do with the gateway's answers: 503 and UNAVAILABLE bring them back, 400 and INVALID_ARGUMENT
@@ -34,10 +32,10 @@ var otlpSenders = []struct {
 		return newSDK(t, "grpc", g.grpc).logs.Export(background(t), d.records)
 	}},
 	{"collector http", func(t testing.TB, g *gateway, _ *sdkData) error {
-		return newCollector(t, g, "http", "gzip").ConsumeTraces(background(t), testdata.GenerateTraces(5))
+		return newCollector(t, g, "http", "gzip").ConsumeTraces(background(t), generateTraces(5))
 	}},
 	{"collector grpc", func(t testing.TB, g *gateway, _ *sdkData) error {
-		return newCollector(t, g, "grpc", "gzip").ConsumeTraces(background(t), testdata.GenerateTraces(5))
+		return newCollector(t, g, "grpc", "gzip").ConsumeTraces(background(t), generateTraces(5))
 	}},
 }
 

@@ -9,7 +9,6 @@ import (
 	"go.opentelemetry.io/collector/config/configcompression"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
-	"go.opentelemetry.io/collector/pdata/testdata"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -38,7 +37,7 @@ func TestTempoCodes(t *testing.T) {
 		t.Helper()
 		up.setFault(func(int) error { return fault })
 		for door, push := range traceDoors {
-			a := push(t, g, testdata.GenerateTraces(3))
+			a := push(t, g, generateTraces(3))
 			if a.grpc && a.code != code || !a.grpc && a.status != httpStatus {
 				t.Errorf("%s at %s: answered %s, want %d or %s", name, door, a, httpStatus, code)
 			}
@@ -66,14 +65,14 @@ func TestTempoGoneAndSlow(t *testing.T) {
 	t.Parallel()
 	g := startTraceGateway(t, `      tempo: {url: "http://`+freeAddr(t)+`", transport: grpc}`+"\n", "")
 	for door, push := range traceDoors {
-		if a := push(t, g, testdata.GenerateTraces(1)); a.grpc && a.code != codes.Unavailable || !a.grpc && a.status != http.StatusBadGateway || a.after < 1 {
+		if a := push(t, g, generateTraces(1)); a.grpc && a.code != codes.Unavailable || !a.grpc && a.status != http.StatusBadGateway || a.after < 1 {
 			t.Errorf("nobody there, %s: answered %s after %d, want 502 or Unavailable, and asked to wait", door, a, a.after)
 		}
 	}
 	slow, up := newTempoGateway(t, "timeout: 500ms,", "")
 	up.setFault(func(int) error { time.Sleep(1500 * time.Millisecond); return nil })
 	for door, push := range traceDoors {
-		if a := push(t, slow, testdata.GenerateTraces(1)); a.grpc && a.code != codes.Unavailable || !a.grpc && a.status != http.StatusGatewayTimeout || a.after < 1 {
+		if a := push(t, slow, generateTraces(1)); a.grpc && a.code != codes.Unavailable || !a.grpc && a.status != http.StatusGatewayTimeout || a.after < 1 {
 			t.Errorf("too slow, %s: answered %s after %d, want 504 or Unavailable, and asked to wait", door, a, a.after)
 		}
 	}
@@ -101,7 +100,7 @@ func TestTempoRotation(t *testing.T) {
 	up.setPasswords(rotated)
 	g.writeSecret("upstream", rotated)
 	taken := func() bool {
-		return exportTraces(t, g, testdata.GenerateTraces(1)).status == http.StatusOK
+		return exportTraces(t, g, generateTraces(1)).status == http.StatusOK
 	}
 	eventually(t, 10*time.Second, "the new password is used", taken)
 	select {
@@ -159,7 +158,7 @@ func TestTempoTLS(t *testing.T) {
 		g := newGateway(t, "", prod("    upstreams:\n"+up.yaml("tempo", extra)))
 		writeFile(t, g.path("tls", "ca.crt"), string(ca.pem))
 		g.start()
-		a := exportTraces(t, g, testdata.GenerateTraces(3))
+		a := exportTraces(t, g, generateTraces(3))
 		if known && a.status != http.StatusOK || !known && a.status != http.StatusBadGateway {
 			t.Errorf("authority known: %v: answered %s", known, a)
 		}
