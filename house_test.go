@@ -102,11 +102,17 @@ func TestPackageDocs(t *testing.T) {
 	}
 }
 
-func TestNoInitAndNoMutableState(t *testing.T) {
+func TestNoInit(t *testing.T) {
 	sources(t, func(_, path string, file *ast.File) {
 		for _, d := range file.Decls {
 			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
 				t.Errorf("%s has an init function", path)
+			}
+		}
+		for _, imp := range file.Imports {
+			// The one blank import that does nothing but tell the compiler.
+			if imp.Name != nil && imp.Name.Name == "_" && imp.Path.Value != `"embed"` {
+				t.Errorf("%s imports %s for what it does by itself", path, imp.Path.Value)
 			}
 		}
 	})

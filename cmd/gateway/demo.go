@@ -26,7 +26,7 @@ func demoCommand() *cobra.Command {
 }
 
 // startGateway runs a gateway for the demo and returns once its ports are open.
-func startGateway(_ context.Context, configPath string, log *slog.Logger) (*demo.Running, error) {
+func startGateway(start context.Context, configPath string, log *slog.Logger) (*demo.Running, error) {
 	cfg, err := config.Load(configPath)
 	if err != nil {
 		return nil, err
@@ -53,5 +53,8 @@ func startGateway(_ context.Context, configPath string, log *slog.Logger) (*demo
 	case err := <-done:
 		cancel()
 		return nil, err
+	case <-start.Done():
+		cancel()
+		return nil, errors.Join(start.Err(), <-done)
 	}
 }

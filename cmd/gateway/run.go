@@ -20,6 +20,9 @@ func runCommand() *cobra.Command {
 change of the file put a new configuration in force; the last good one stays while the new one is bad. Logs go to stderr.`,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// Before anything that takes time: unheeded, the signal would end the process.
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
 			if file == "" {
 				return fmt.Errorf("%w: --config.file is missing", errUsage)
 			}
@@ -38,7 +41,7 @@ change of the file put a new configuration in force; the last good one stays whi
 			if err != nil {
 				return err
 			}
-			stop := reloadOnHangup(cmd.Context(), g)
+			stop := reloadOnHangup(cmd.Context(), g, hangup)
 			defer stop()
 			return g.Run(cmd.Context(), func(gateway.Addresses) {})
 		},
@@ -49,10 +52,8 @@ change of the file put a new configuration in force; the last good one stays whi
 	return cmd
 }
 
-// reloadOnHangup reloads at every SIGHUP until ctx ends; the returned func waits for that.
-func reloadOnHangup(ctx context.Context, g *gateway.Gateway) (stop func()) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
+// reloadOnHangup reloads at every signal of hangup until ctx ends; the returned func waits for that.
+func reloadOnHangup(ctx context.Context, g *gateway.Gateway, hangup chan os.Signal) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {

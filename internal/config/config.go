@@ -42,7 +42,7 @@ type Server struct {
 	MaxDecodedBytes Bytes `yaml:"max_decoded_bytes" must:"positive"`
 	// MaxInflightBytes bounds all buffers of all pushes together. Default 40 % of the container's memory limit, else 512MiB.
 	MaxInflightBytes Bytes `yaml:"max_inflight_bytes" must:"positive"`
-	// MaxConnections bounds the open connections of each push port. Default 10000.
+	// MaxConnections bounds the open connections of each push port. Default 10000. A change needs a restart.
 	MaxConnections int `yaml:"max_connections" must:"positive"`
 	// MaxConnectionAge is when a connection is told to close. Default 5m; 0: never.
 	MaxConnectionAge Duration `yaml:"max_connection_age"`

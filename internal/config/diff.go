@@ -18,7 +18,7 @@ func Changed(old, changed *Config) []string {
 }
 
 // fixed are the keys that a running process cannot change. Who is pinned to a listener is not among them.
-var fixed = regexp.MustCompile(`^server\.((http|grpc)_listen(\[\d+\]\.address)?|admin_listen|admin_web_config_file|max_series)$`)
+var fixed = regexp.MustCompile(`^server\.((http|grpc)_listen(\[\d+\]\.address)?|admin_listen|admin_web_config_file|max_connections|max_series)$`)
 
 // NeedRestart returns those of changed, as Changed returned them, that take effect only after a restart.
 func NeedRestart(changed []string) []string {

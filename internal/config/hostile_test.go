@@ -74,7 +74,7 @@ func TestLoad(t *testing.T) {
 	if err := os.Truncate(large, maxFileBytes+1); err != nil {
 		t.Fatal(err)
 	}
-	f(large, "over 16777216 bytes")
+	f(large, "over 1048576 bytes")
 }
 
 // FuzzParse looks for panics and for files that take too long. It runs beside an empty directory.

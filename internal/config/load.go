@@ -17,8 +17,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFileBytes bounds the file: far over what people write, far under what could hurt.
-const maxFileBytes = 16 << 20
+// maxFileBytes bounds the file: far over what people write, and what the watcher of files reads at the most.
+const maxFileBytes = 1 << 20
 
 // Load reads and validates the file at path. What is wrong with its content comes as *Faults.
 func Load(path string) (*Config, error) {

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"html"
 	"io"
-	"math/rand/v2"
 	"mime"
 	"net"
 	"net/http"
@@ -67,7 +66,15 @@ func (u *Upstream) failed(k fault.Kind, c *connection, r *Response, what string)
 		after = retryMisconfigured
 	}
 	e := u.faultf(k, "%s (HTTP %d)", what, r.Status)
-	quote(e, c.secrets.clean(r.Body, len(r.Body) == maxAnswerBytes), webPage(r.Header))
+	body, page := r.Body, webPage(r.Header)
+	if r.text != nil && !page {
+		body = r.text(r.Header, r.Body)
+	}
+	words := c.secrets.clean(body, len(r.Body) == maxAnswerBytes)
+	if u.quiet && k == fault.Rejected {
+		words = "" // they quote what is wrong with which series
+	}
+	quote(e, words, page)
 	e.Upstream = r.Status
 	return e.WithAfter(retryAfter(r.Header, after, time.Now()))
 }
@@ -95,11 +102,11 @@ func (u *Upstream) noAnswer(ctx context.Context, c *connection, err error) error
 	over(ctx)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return u.faultf(fault.Timeout, "did not answer in time, timeout=%s", u.Timeout).WithErr(logged).WithAfter(jitter(retryFailed))
+		return u.faultf(fault.Timeout, "did not answer in time, timeout=%s", u.Timeout).WithErr(logged).WithAfter(fault.About(retryFailed))
 	case ctx.Err() != nil:
 		return u.faultf(fault.Canceled, "was not waited for: the sender went away").WithErr(logged)
 	}
-	return u.faultf(fault.Unreachable, "gave no HTTP answer: %s", cause(err)).WithErr(logged).WithAfter(jitter(retryFailed))
+	return u.faultf(fault.Unreachable, "gave no HTTP answer: %s", cause(err)).WithErr(logged).WithAfter(fault.About(retryFailed))
 }
 
 // over says whether nobody waits for the push any more. A gRPC upstream is told of the deadline, and what it does then can
@@ -148,7 +155,7 @@ func retryAfter(h http.Header, otherwise time.Duration, now time.Time) time.Dura
 	} else if t, err := http.ParseTime(v); err == nil {
 		d = t.Sub(now)
 	} else {
-		return jitter(otherwise)
+		return fault.About(otherwise)
 	}
 	return wholeSeconds(d)
 }
@@ -160,9 +167,12 @@ func wholeSeconds(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
 }
 
-// jitter spreads senders that failed together over a fifth to either side of d.
-func jitter(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()-0.5)*0.4*float64(d))
+// Clean makes words of upstream that came in an answer fit for a sender and a log.
+func (u *Upstream) Clean(text string) string {
+	if u.quiet || text == "" {
+		return ""
+	}
+	return u.conn.Load().secrets.clean([]byte(text), false)
 }
 
 // tokenShapes are Grafana Cloud's: access policy tokens, service account tokens, old API keys.

@@ -31,6 +31,8 @@ type Options struct {
 	HTTP              promconfig.HTTPClientConfig
 	// UserAgent is appended to the sender's own.
 	UserAgent string
+	// Quiet keeps upstream's words about the data from senders and logs: they quote label values.
+	Quiet bool
 	// GRPC: pushes are unary gRPC calls of Request.Method. URL then has no path: https://host:443, http://host:4317.
 	GRPC bool
 }
@@ -43,6 +45,7 @@ type Upstream struct {
 	headers           []header
 	userAgent         string
 	grpc              bool
+	quiet             bool                       // see Options.Quiet
 	conn              atomic.Pointer[connection] // swapped whole when a credential or certificate changes
 }
 
@@ -64,7 +67,7 @@ func New(o Options) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse url of upstream %s: %w", o.Name, err)
 	}
-	up := &Upstream{Environment: o.Environment, Name: o.Name, Timeout: o.Timeout, url: u, userAgent: o.UserAgent, grpc: o.GRPC}
+	up := &Upstream{Environment: o.Environment, Name: o.Name, Timeout: o.Timeout, url: u, userAgent: o.UserAgent, grpc: o.GRPC, quiet: o.Quiet}
 	if o.GRPC && strings.Trim(u.Path, "/") != "" {
 		return nil, fmt.Errorf("url of upstream %s has a path, which transport: grpc has no use for: the method is the path", o.Name)
 	}
@@ -105,7 +108,6 @@ func (u *Upstream) Prepare(cfg promconfig.HTTPClientConfig) (use func(), err err
 	if u.grpc {
 		c.transport, err = grpcTransport(cfg, u.url.Scheme)
 	} else {
-		dial := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
 		c.transport, err = promconfig.NewRoundTripperFromConfig(cfg, u.Environment+"/"+u.Name,
 			promconfig.WithDialContextFunc(dial), promconfig.WithIdleConnTimeout(90*time.Second))
 	}
@@ -118,6 +120,12 @@ func (u *Upstream) Prepare(cfg promconfig.HTTPClientConfig) (use func(), err err
 			closeIdle(old.transport)
 		}
 	}, nil
+}
+
+// dial gives up by itself: net/http lets go of a dial when the push that wanted it is over, and an upstream that swallows
+// packets would collect one socket a push for as long as the kernel goes on trying.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
 }
 
 // Close closes connections that no push uses.
@@ -172,6 +180,8 @@ type Request struct {
 	// Header are the lines that the form demands.
 	Header []HeaderField
 	Body   []byte
+	// Text returns upstream's words in the body of a refusal. Nil: the body is the text.
+	Text func(h http.Header, body []byte) []byte
 	// Hold and Release frame the time in which the transport may read Body, which can end after the answer.
 	Hold, Release func()
 }
@@ -186,6 +196,7 @@ type Response struct {
 	Header http.Header
 	// Body is at most maxAnswerBytes of it; of a gRPC answer it is the message alone, decompressed.
 	Body []byte
+	text func(h http.Header, body []byte) []byte // Request.Text
 }
 
 // maxAnswerBytes bounds what is read of an answer. OTLP answers hold one message; errors one line.
@@ -212,7 +223,7 @@ func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
 		// The status is known, but not whether what was said after it mattered (partial success): not an answer.
 		return nil, u.noAnswer(ctx, c, fmt.Errorf("read answer: %w", err))
 	}
-	out := &Response{Status: res.StatusCode, Header: res.Header, Body: body}
+	out := &Response{Status: res.StatusCode, Header: res.Header, Body: body, text: r.Text}
 	return out, u.judge(c, out)
 }
 

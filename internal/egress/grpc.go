@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -51,7 +50,7 @@ func grpcTransport(cfg promconfig.HTTPClientConfig, scheme string) (http.RoundTr
 	t := &http.Transport{
 		Proxy:              cfg.Proxy(),
 		ProxyConnectHeader: cfg.GetProxyConnectHeader(),
-		DialContext:        (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:        dial,
 		TLSClientConfig:    tlsConfig, TLSHandshakeTimeout: 10 * time.Second,
 		// More connections are opened when the peer's limit of streams is reached, and each may be kept.
 		MaxIdleConnsPerHost: 1000, IdleConnTimeout: grpcIdleTimeout,
@@ -156,7 +155,7 @@ func pause(ctx context.Context, try int) bool {
 	if try == 0 {
 		return ctx.Err() == nil
 	}
-	t := time.NewTimer(jitter(min(5*time.Millisecond<<try, 250*time.Millisecond)))
+	t := time.NewTimer(fault.About(min(5*time.Millisecond<<try, 250*time.Millisecond)))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -151,7 +151,11 @@ func (u *Upstream) judgeCall(ctx context.Context, c *connection, s callStatus) (
 		code = "no status"
 	}
 	e := u.faultf(m.kind, "%s (gRPC %s)", m.what, code)
-	quote(e, c.secrets.clean([]byte(s.message), false), false)
+	words := c.secrets.clean([]byte(s.message), false)
+	if u.quiet && m.kind == fault.Rejected {
+		words = ""
+	}
+	quote(e, words, false)
 	e.Upstream = m.status
 	switch {
 	case m.kind == fault.Rejected:
@@ -159,9 +163,9 @@ func (u *Upstream) judgeCall(ctx context.Context, c *connection, s callStatus) (
 	case s.asked:
 		e.After = wholeSeconds(s.retry)
 	case m.kind == fault.Misconfigured:
-		e.After = jitter(retryMisconfigured)
+		e.After = fault.About(retryMisconfigured)
 	default:
-		e.After = jitter(retryFailed)
+		e.After = fault.About(retryFailed)
 	}
 	return &Response{Status: m.status}, e
 }

@@ -181,7 +181,7 @@ func (c *Cloud) export(ctx context.Context, path string, read func(any) error) (
 		return answer(nil, err)
 	}
 	if !c.linger(r, f) {
-		return nil, status.FromContextError(context.Cause(ctx)).Err()
+		return nil, status.Error(codes.Unavailable, "the sender or the cloud went away")
 	}
 	end := func() (any, error) {
 		if f.Break != Intact {

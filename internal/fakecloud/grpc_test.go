@@ -186,8 +186,12 @@ func TestGRPCFaults(t *testing.T) {
 		f(Fault{Break: b}, codes.Unavailable, -1, 0)
 	}
 	f(Fault{Break: ResetAfterBody, Stored: true}, codes.Unavailable, -1, 2)
-	if n := c.Stats(otlpUser, OTLPTraces).Codes[0]; n != 4 {
-		t.Errorf("%d calls without an answer, want 4", n)
+	// The sender knows of a broken connection before the books do.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err := c.wait(ctx, otlpUser, OTLPTraces, 4, "calls without an answer", func(s Stats) int { return s.Codes[0] })
+	if n := c.Stats(otlpUser, OTLPTraces).Codes[0]; err != nil || n != 4 {
+		t.Errorf("%d calls without an answer, want 4: %v", n, err)
 	}
 
 	o := c.Fail(OTLPTraces, Fault{Reject: 1, Message: "too old"})

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Kind is the cause of a failure. It alone decides the answer (see Status and Code), so that every door gives the
+// Kind is the cause of a failure. It alone decides the answer (see HTTPStatus and Code), so that every door gives the
 // same answer to the same cause.
 type Kind uint8
 
@@ -69,14 +69,20 @@ type Error struct {
 // Soon is when a sender should come back that met a lack of room: in 1 or 2 s, so that not all come at once.
 func Soon() time.Duration { return time.Duration(1+rand.IntN(2)) * time.Second }
 
+// About is d, a fifth more or less: senders that failed together do not come back together.
+func About(d time.Duration) time.Duration {
+	return d + time.Duration((rand.Float64()-0.5)*0.4*float64(d))
+}
+
 // New returns an Error of kind k whose public text is built from format.
 func New(k Kind, format string, args ...any) *Error {
 	return &Error{Kind: k, Public: fmt.Sprintf(format, args...)}
 }
 
-// WithAfter sets what Retry-After says and returns e.
+// WithAfter sets what Retry-After says, in whole seconds rounded up, and returns e.
 func (e *Error) WithAfter(d time.Duration) *Error {
-	e.After = d
+	// A second too early is a second refusal.
+	e.After = (d + time.Second - 1).Truncate(time.Second)
 	return e
 }
 
@@ -101,7 +107,7 @@ func From(err error) *Error {
 	if errors.As(err, &e) {
 		return e
 	}
-	return &Error{Kind: Internal, Public: "internal error of the gateway", Err: err, After: 5 * time.Second}
+	return &Error{Kind: Internal, Public: "internal error of the gateway", Err: err, After: About(5 * time.Second).Round(time.Second)}
 }
 
 // HTTPStatus is the status that HTTP doors answer.

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/tenant"
 )
 
 // startAdmin serves the admin port. Off loopback and without admin_web_config_file only what holds no detail answers.
@@ -69,6 +71,9 @@ func (g *Gateway) adminHandler() http.Handler {
 	status("config", g.statusConfig)
 	status("environments", func() (any, error) { return g.statusEnvironments(), nil })
 	status("secrets", func() (any, error) { return g.statusSecrets(), nil })
+	status("inflight", func() (any, error) {
+		return map[string]int64{"bytes": g.inflight.Used(), "max_bytes": int64(g.state.Load().cfg.Server.MaxInflightBytes)}, nil
+	})
 	status("buildinfo", func() (any, error) { return map[string]string{"version": g.version}, nil })
 	// The paths of net/http/pprof, without its registration on the process-wide mux.
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -125,21 +130,29 @@ type itemStatus struct {
 }
 
 type upstreamStatus struct {
-	Name               string `json:"name"`
-	URL                string `json:"url"`
-	RemoteWriteVersion int    `json:"remote_write_version,omitempty"`
+	Name               string     `json:"name"`
+	URL                string     `json:"url"`
+	RemoteWriteVersion int        `json:"remote_write_version,omitempty"`
+	LastSuccess        *time.Time `json:"last_success"`
+	LastFailure        *failure   `json:"last_failure"`
+}
+
+// Failing: the last call that upstream answered, or did not, was a failure.
+func (u upstreamStatus) Failing() bool {
+	return u.LastFailure != nil && (u.LastSuccess == nil || u.LastFailure.At.After(u.LastSuccess.Add(time.Second)))
 }
 
 func (g *Gateway) statusEnvironments() []environmentStatus {
 	var list []environmentStatus
 	now := time.Now()
-	for _, e := range g.state.Load().environments {
+	st := g.state.Load()
+	for _, e := range st.environments {
 		s := environmentStatus{Name: e.name, Clients: []clientStatus{}, Upstreams: []upstreamStatus{}}
 		for name, c := range e.clients {
-			s.Clients = append(s.Clients, g.clientStatus(e.name, name, c))
+			s.Clients = append(s.Clients, c.status(st.identities[clientKey{e.name, name}]))
 		}
 		for name, x := range e.exits {
-			u := upstreamStatus{Name: name, URL: x.URL()}
+			u := upstreamStatus{Name: name, URL: x.URL(), LastSuccess: moment(x.lastSuccess.Load()), LastFailure: x.lastFailure.Load()}
 			if name == "prometheus" {
 				u.RemoteWriteVersion = x.remoteWriteVersion(now)
 			}
@@ -153,13 +166,9 @@ func (g *Gateway) statusEnvironments() []environmentStatus {
 	return list
 }
 
-func (g *Gateway) clientStatus(env, name string, c *client) clientStatus {
-	s := clientStatus{Name: name, Disabled: g.state.Load().identities[clientKey{env, name}].Disabled, Items: make(map[string]itemStatus),
-		Unnamed: c.unnamed.Load()}
-	if t := c.lastPush.Load(); t > 0 {
-		at := time.Unix(t, 0).UTC()
-		s.LastPush = &at
-	}
+func (c *client) status(who *tenant.Client) clientStatus {
+	s := clientStatus{Name: who.Name, Disabled: who.Disabled, LastPush: moment(c.lastPush.Load()),
+		Items: make(map[string]itemStatus), Unnamed: c.unnamed.Load()}
 	for signal, r := range c.books {
 		t := r.sum()
 		if t.received > 0 {
@@ -167,6 +176,15 @@ func (g *Gateway) clientStatus(env, name string, c *client) clientStatus {
 		}
 	}
 	return s
+}
+
+// moment is a time in Unix seconds, nil for 0.
+func moment(seconds int64) *time.Time {
+	if seconds == 0 {
+		return nil
+	}
+	t := time.Unix(seconds, 0).UTC()
+	return &t
 }
 
 //go:embed status.html

@@ -7,6 +7,7 @@ import (
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/config"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/egress"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/limits"
 )
@@ -21,6 +22,28 @@ type exit struct {
 	v1Until atomic.Int64
 	// tookV2: this upstream has acknowledged a v2 push, so that a 400 is about the data and not about the version.
 	tookV2 atomic.Bool
+
+	lastSuccess atomic.Int64 // Unix seconds; 0: never
+	lastFailure atomic.Pointer[failure]
+}
+
+// failure is why a call to upstream did not succeed, for the operator.
+type failure struct {
+	At   time.Time `json:"at"`
+	Code string    `json:"code"`
+	Text string    `json:"text"`
+}
+
+// note remembers how a call ended. That a sender did not wait says nothing of upstream.
+func (x *exit) note(at time.Time, code string, err error) {
+	switch e := fault.From(err); {
+	case err == nil:
+		if s := at.Unix(); x.lastSuccess.Load() < s {
+			x.lastSuccess.Store(s)
+		}
+	case e.Kind != fault.Canceled:
+		x.lastFailure.Store(&failure{at.UTC(), code, e.Error()})
+	}
 }
 
 // v1For is how long v1 is used for an upstream that does not speak v2.
@@ -42,10 +65,11 @@ func (x *exit) form(p *ingest.Protocol, now time.Time) *ingest.Form {
 	if want == 2 && now.Unix() < x.v1Until.Load() {
 		want = 1
 	}
-	return version(p, want)
+	return formOf(p, want)
 }
 
-func version(p *ingest.Protocol, want int) *ingest.Form {
+// formOf is the form of p with a version, its own if it has none such.
+func formOf(p *ingest.Protocol, want int) *ingest.Form {
 	for _, f := range p.Forms {
 		if f.Version == want {
 			return f

@@ -168,6 +168,9 @@ func writeStatus(w http.ResponseWriter, e *fault.Error) {
 	h.Set("Content-Type", "application/grpc")
 	h.Set(http.TrailerPrefix+"Grpc-Status", strconv.Itoa(int(st.Code)))
 	h.Set(http.TrailerPrefix+"Grpc-Message", percentEncode(st.Message))
+	if e.Kind == fault.Unsupported {
+		h.Set("Grpc-Accept-Encoding", "identity,gzip,zstd") // what a sender may fall back to
+	}
 	if len(st.Details) > 0 {
 		if b, err := proto.Marshal(st); err == nil {
 			h.Set(http.TrailerPrefix+"Grpc-Status-Details-Bin", base64.RawStdEncoding.EncodeToString(b))

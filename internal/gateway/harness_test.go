@@ -146,7 +146,6 @@ func start(t *testing.T, yaml string, files ...string) *gatewayTest {
 		if n := g.inflight.Used(); n != 0 {
 			t.Errorf("%d bytes are still charged after the last push", n)
 		}
-		g.balanced()
 		g.noBugs()
 		g.secretsKept()
 	})
@@ -174,17 +173,7 @@ func (g *gatewayTest) configure(yaml string) {
 	g.file("gateway.yaml", strings.ReplaceAll(yaml, "$CLOUD", g.cloud.URL()))
 }
 
-// balanced checks the invariant of the books for every client and signal.
-func (g *gatewayTest) balanced() {
-	g.t.Helper()
-	for k, r := range g.books.rows {
-		if e := r.sum(); e.open() != 0 {
-			g.t.Errorf("books of %v do not balance: %+v", k, e)
-		}
-	}
-}
-
-// noBugs checks that nothing has happened that our own code makes impossible.
+// noBugs checks that nothing has happened that our own code makes impossible: books that do not balance are one such thing.
 func (g *gatewayTest) noBugs() {
 	g.t.Helper()
 	if log := g.logs.String(); strings.Contains(log, "BUG") {

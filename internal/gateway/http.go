@@ -176,12 +176,12 @@ func (d *door) age(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// withConnection notes when a new connection is to be closed. The age is spread over a tenth, so that connections that
+// withConnection notes when a new connection is to be closed. The age is spread, so that connections that
 // were opened together do not come back together.
 func withConnection(ctx context.Context, maxAge time.Duration) context.Context {
 	c := new(connection)
 	if maxAge > 0 {
-		c.closeAt = time.Now().Add(spread(maxAge, 0.1))
+		c.closeAt = time.Now().Add(fault.About(maxAge))
 	}
 	return context.WithValue(ctx, connectionKey{}, c)
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -74,4 +75,24 @@ func (m *metrics) setConfig(hash string, now float64) {
 	m.configHash.Set(float64(bits))
 	m.reloadOK.Set(1)
 	m.reloadTime.Set(now)
+}
+
+// versions says in which remote_write version v2 pushes leave by each upstream now.
+type versions struct{ g *Gateway }
+
+var versionDesc = prometheus.NewDesc("gateway_upstream_remote_write_version",
+	"The remote_write version in which v2 pushes leave: 1 where the configuration wants it or upstream did not understand 2.",
+	[]string{"environment", "upstream"}, nil)
+
+// Describe implements prometheus.Collector.
+func (versions) Describe(ch chan<- *prometheus.Desc) { ch <- versionDesc }
+
+// Collect implements prometheus.Collector.
+func (v versions) Collect(ch chan<- prometheus.Metric) {
+	now := time.Now()
+	for _, e := range v.g.state.Load().environments {
+		if x := e.exits["prometheus"]; x != nil {
+			ch <- prometheus.MustNewConstMetric(versionDesc, prometheus.GaugeValue, float64(x.remoteWriteVersion(now)), e.name, x.Name)
+		}
+	}
 }

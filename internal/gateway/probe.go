@@ -83,7 +83,7 @@ func (e *environment) forms(name string) (forms []*ingest.Form) {
 		}
 		f := p.Forms[len(p.Forms)-1]
 		if x.cfg.RemoteWriteVersion == "2" {
-			f = version(p, 2)
+			f = formOf(p, 2)
 		}
 		if !seen[f.Path] {
 			seen[f.Path] = true

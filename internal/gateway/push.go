@@ -95,7 +95,11 @@ func (p *push) raw() []byte {
 	return p.body.B
 }
 
-func (p *push) decode() (ingest.Batch, error) {
+// read decompresses and decodes the body.
+func (p *push) read() (batch ingest.Batch, err error) {
+	if p.plain, err = p.pool.Decompress(p.body.B, p.content.Codecs, p.bounds(), p.charge); err != nil {
+		return nil, err
+	}
 	raw := p.raw()
 	if n := p.content.Weight * len(raw); n > 0 {
 		if err := p.chargeBuilt(n); err != nil {
@@ -106,11 +110,10 @@ func (p *push) decode() (ingest.Batch, error) {
 	return p.protocol.Decode(raw, p.content)
 }
 
-// keepOnly gives back all buffers but b, which is on its way to upstream: nothing is held for a slow upstream that is
-// not being sent to it.
-func (p *push) keepOnly(b *ingest.Buffer) {
+// keepOnly gives back all buffers but those given.
+func (p *push) keepOnly(keep ...*ingest.Buffer) {
 	for _, held := range []**ingest.Buffer{&p.body, &p.plain, &p.encoded} {
-		if *held != b {
+		if !slices.Contains(keep, *held) {
 			p.pool.Return(*held, p.charge)
 			*held = nil
 		}
@@ -130,7 +133,7 @@ func (p *push) fault(err error) *fault.Error {
 
 // close gives back everything. A transport that still reads the body holds its buffer itself.
 func (p *push) close() {
-	p.keepOnly(nil)
+	p.keepOnly()
 	p.account.Close()
 }
 
@@ -139,6 +142,11 @@ func (p *push) heldBack(r ingest.Result) {
 	p.entry.dropped, p.refusals, p.unnamed = nil, r.Refused, r.Unnamed
 	for _, f := range slices.Concat(r.Refused, r.Dropped) {
 		p.entry.drop(f.Reason, f.Items)
+	}
+	if !p.state.cfg.Server.ExampleValues {
+		for i := range p.refusals {
+			p.refusals[i].Text = "not shown, since server.example_values=false"
+		}
 	}
 }
 
@@ -149,20 +157,27 @@ func (p *push) forwarded(out packed, rejected int) {
 	p.entry.forwardedBytes = len(out.buffer.B)
 }
 
-// deadline is when upstream is given up: its timeout, the request's own, and the caller's less a tenth so that the
-// answer still reaches it.
-func (p *push) deadline(timeout time.Duration) time.Time {
+// limit is a moment and what set it.
+type limit struct {
+	at    time.Time
+	key   string // as the sender is told
+	after time.Duration
+}
+
+// deadline is when upstream is given up: its timeout, the request's own, or the caller's less a tenth so that the answer
+// still reaches it.
+func (p *push) deadline(timeout time.Duration) limit {
 	now := time.Now()
-	d := now.Add(timeout)
-	if t := p.start.Add(p.state.requestTimeout); t.Before(d) {
-		d = t
+	first := limit{now.Add(timeout), "timeout", timeout}
+	if at := p.start.Add(p.state.requestTimeout); at.Before(first.at) {
+		first = limit{at, "server.request_timeout", p.state.requestTimeout}
 	}
 	if !p.callerLimit.IsZero() {
-		if t := now.Add(p.callerLimit.Sub(now) * 9 / 10); t.Before(d) {
-			d = t
+		if at := now.Add(p.callerLimit.Sub(now) * 9 / 10); at.Before(first.at) {
+			first = limit{at, "grpc-timeout", p.callerLimit.Sub(p.start).Round(time.Millisecond)}
 		}
 	}
-	return d
+	return first
 }
 
 // packed is a push ready to leave.

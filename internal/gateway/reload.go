@@ -15,31 +15,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/config"
-	"github.com/telemetry-gateway/telemetry-gateway/internal/limits"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/secret"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/tenant"
 )
-
-// Options are what a Gateway needs besides its configuration.
-type Options struct {
-	Log *slog.Logger
-	// Version is told to upstreams and in metrics.
-	Version string
-}
-
-// New compiles cfg. It opens no port and no connection.
-func New(cfg *config.Config, o Options) (*Gateway, error) {
-	g := &Gateway{
-		log: o.Log, version: o.Version, routes: newRoutes(protocols),
-		inflight: limits.NewInFlight(int64(cfg.Server.MaxInflightBytes)), books: newLedger(), secrets: secret.New(o.Log),
-	}
-	g.metrics = newMetrics(o.Version, g.books)
-	g.metrics.gauge("gateway_inflight_bytes", "Memory that pushes in flight hold.", func() float64 { return float64(g.inflight.Used()) })
-	g.metrics.gauge("gateway_secret_stale", "Secret files that cannot be used as they are; their last good content is in force.",
-		func() float64 { return float64(len(g.secrets.Stale())) })
-	g.secrets.OnChange(g.secretsChanged)
-	return g, g.swap(cfg)
-}
 
 // byFile is who asks for a reload when the configuration file has changed.
 const byFile = "changed file"
@@ -136,66 +114,66 @@ func (st *state) closeUnused(next *state) {
 // secretsChanged takes new contents of secret files: all of an offer or nothing, as the Store demands. It returns what it
 // refuses, by path.
 func (g *Gateway) secretsChanged(o secret.Offer) map[string]error {
+	c := &change{offer: o, paths: o.Changed(), refused: make(map[string]error)}
 	st := g.state.Load()
-	changed := o.Changed()
-	touched := func(paths []string) (mine []string) {
-		for _, p := range paths {
-			if slices.Contains(changed, p) {
-				mine = append(mine, p)
-			}
-		}
-		return mine
-	}
-	var use []func()
-	refused := make(map[string]error)
-	refuse := func(paths []string, err error) {
-		for _, p := range paths {
-			refused[p] = err
-		}
-	}
 	for _, e := range st.environments {
 		for _, x := range e.exits {
-			mine := touched(filesOf(x.cfg.HTTPClientConfig))
-			if len(mine) == 0 {
-				continue
-			}
-			client, err := inline(x.cfg.HTTPClientConfig, o.Get)
-			if err != nil {
-				refuse(mine, err)
-				continue
-			}
-			f, err := x.Prepare(client)
-			if err != nil {
-				refuse(mine, err)
-				continue
-			}
-			use = append(use, f)
+			c.try(filesOf(x.cfg.HTTPClientConfig), func() (func(), error) {
+				http, err := inline(x.cfg.HTTPClientConfig, o.Get)
+				if err != nil {
+					return nil, err
+				}
+				return x.Prepare(http)
+			})
 		}
 	}
-	if mine := touched(clientFiles(st.cfg)); len(mine) > 0 {
+	c.try(clientFiles(st.cfg), func() (func(), error) {
 		directory, err := newDirectory(st, o.Get, g.directory.Load())
-		var problems tenant.Problems
-		if errors.As(err, &problems) {
-			maps.Copy(refused, problems.Refusals())
-		} else if err != nil {
-			refuse(mine, err)
-		}
-		use = append(use, func() { g.directory.Store(directory) })
-	}
-	if mine := touched(tlsFiles(st.cfg)); len(mine) > 0 {
+		return func() { g.directory.Store(directory) }, err
+	})
+	c.try(tlsFiles(st.cfg), func() (func(), error) {
 		certificates, err := newTLS(st.cfg, o.Get)
-		if err != nil {
-			refuse(mine, err)
-		}
-		use = append(use, func() { g.tls.Store(certificates) })
+		return func() { g.tls.Store(certificates) }, err
+	})
+	if len(c.refused) > 0 {
+		return c.refused
 	}
-	if len(refused) > 0 {
-		return refused
-	}
-	for _, f := range use {
-		f()
+	for _, use := range c.use {
+		use()
 	}
 	return nil
+}
+
+// change is an offer of new secrets while its parts are built.
+type change struct {
+	offer   secret.Offer
+	paths   []string
+	use     []func() // puts what was built to use
+	refused map[string]error
+}
+
+// try builds what depends on paths, if one of them has changed, or notes why it cannot be.
+func (c *change) try(paths []string, build func() (use func(), err error)) {
+	mine := slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return !slices.Contains(c.paths, p) })
+	if len(mine) == 0 {
+		return
+	}
+	use, err := build()
+	if err == nil {
+		c.use = append(c.use, use)
+		return
+	}
+	for _, p := range mine {
+		c.refused[p] = err
+	}
+	// Where it is known which of the files is wrong, the others are not blamed.
+	var problems tenant.Problems
+	if errors.As(err, &problems) && len(problems.Refusals()) > 0 {
+		for _, p := range mine {
+			delete(c.refused, p)
+		}
+		maps.Copy(c.refused, problems.Refusals())
+	}
 }
 
 // retryReload is when a reload that failed is tried again: its cause may lie elsewhere, in a secret file that was late.

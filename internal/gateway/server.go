@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"time"
@@ -194,11 +193,6 @@ func (g *Gateway) drain(ctx context.Context, servers []*http.Server) {
 
 // wait waits for d; a timer and not time.Sleep, so that tests in a bubble of synctest can skip it.
 func wait(d time.Duration) { <-time.After(d) }
-
-// spread is d, more or less by the given share.
-func spread(d time.Duration, share float64) time.Duration {
-	return d + time.Duration((2*rand.Float64()-1)*share*float64(d))
-}
 
 // Addresses are the ports in use, in the order of the configuration.
 type Addresses struct {

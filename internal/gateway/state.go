@@ -73,7 +73,7 @@ func (g *Gateway) compile(cfg *config.Config, old *state) (*state, error) {
 		e := &environment{name: name, exits: make(map[string]*exit), clients: make(map[string]*client)}
 		st.environments[name] = e
 		ec.Upstreams.Each(func(exitName string, uc *config.Upstream) {
-			x, err := g.compileExit(name, exitName, uc, old)
+			x, err := g.compileExit(name, exitName, cfg, uc, old)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("environments.%s.upstreams.%s: %w", name, exitName, err))
 				return
@@ -92,8 +92,8 @@ func (g *Gateway) compile(cfg *config.Config, old *state) (*state, error) {
 	return st, errors.Join(errs...)
 }
 
-func (g *Gateway) compileExit(env, name string, uc *config.Upstream, old *state) (*exit, error) {
-	if old != nil && old.environments[env] != nil {
+func (g *Gateway) compileExit(env, name string, cfg *config.Config, uc *config.Upstream, old *state) (*exit, error) {
+	if old != nil && old.environments[env] != nil && old.cfg.Server.ExampleValues == cfg.Server.ExampleValues {
 		if x := old.environments[env].exits[name]; x != nil && reflect.DeepEqual(x.cfg, uc) {
 			return x, nil
 		}
@@ -105,6 +105,7 @@ func (g *Gateway) compileExit(env, name string, uc *config.Upstream, old *state)
 	up, err := egress.New(egress.Options{
 		Environment: env, Name: name, URL: uc.URL, Headers: uc.Headers, Timeout: time.Duration(uc.Timeout), HTTP: http,
 		GRPC:      uc.Transport == "grpc",
+		Quiet:     !cfg.Server.ExampleValues,
 		UserAgent: "telemetry-gateway/" + g.version,
 	})
 	if err != nil {

@@ -1,8 +1,8 @@
 // Package jaeger is the Jaeger doors: POST /api/traces (a Batch in Thrift's binary protocol) and gRPC's
 // CollectorService.PostSpans, as Jaeger's clients and agents send them. Spans are translated to OTLP by the translators
 // of the Collector, so that a push becomes what the Collector's jaeger receiver makes of it; a span that cannot be read
-// is refused alone. What agents ask of
-// SamplingManager has one answer (see StrategyJSON). It never looks at ?format= and never changes an id.
+// is refused alone. What agents ask of SamplingManager has one answer (see StrategyJSON).
+// It never looks at ?format= and never changes an id.
 // internal/gateway lists HTTP and GRPC and drives them.
 //
 // What has no place in OTLP is dropped, as the Collector does: the debug flag, warnings, process_id, and what a client

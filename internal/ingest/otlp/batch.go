@@ -21,13 +21,16 @@ type batch struct {
 }
 
 func (s *signal) decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
-	b := &batch{signal: s, proto: raw}
+	b := &batch{signal: s, proto: raw, made: c.JSON}
 	var err error
 	if c.JSON {
-		if err = checkJSON(raw); err == nil {
+		var weight int
+		if weight, err = checkJSON(raw); err == nil {
+			if err := c.Charge.Take(max(0, weight-jsonWeight*len(raw))); err != nil {
+				return nil, err // no fault of the push
+			}
 			b.proto, err = s.fromJSON(raw)
 		}
-		b.made = true
 	}
 	if err == nil {
 		err = b.walk()

@@ -9,9 +9,9 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 )
 
-// jsonWeight is how many bytes pdata's structs and the protobuf made of them take for each byte of JSON. Measured:
-// 3 for spans, points and records as agents send them, 8 for attributes with keys and values of a few letters.
-const jsonWeight = 8
+// jsonWeight is how many bytes pdata's structs and the protobuf made of them take at the least for each byte of JSON:
+// measured with spans, points and records as agents send them. What is denser is seen by checkJSON and charged besides.
+const jsonWeight = 3
 
 // What a push can be made of to weigh the most: elements of arrays that say nothing ({} and null become a struct each),
 // and objects that are a field's value, most of which are part of the struct around them. jsonDensity is how many bytes
@@ -32,9 +32,10 @@ var (
 
 // checkJSON refuses what pdata's reader must not be given: what is not JSON or has something after its end (the reader
 // stops early), deep nesting (it recurses), fields without a name (it takes them for the end of the object and silently
-// skips what follows), and a mass of next to nothing, which becomes structs of a hundred times its size.
-func checkJSON(body []byte) error {
-	var depth, weight int
+// skips what follows), and a mass of next to nothing, which becomes structs of a hundred times its size. It returns how
+// many bytes of structs body is made into.
+func checkJSON(body []byte) (weight int, err error) {
+	var depth int
 	var before byte // the last byte that means something
 	for i := 0; i < len(body); i++ {
 		c := body[i]
@@ -54,13 +55,13 @@ func checkJSON(body []byte) error {
 				}
 			}
 			if i == start && isKey(body[i:]) {
-				return errJSONKey
+				return 0, errJSONKey
 			}
 		}
 		switch c {
 		case '{', '[':
 			if depth++; depth > maxNesting {
-				return errJSONNesting
+				return 0, errJSONNesting
 			}
 		case '}', ']':
 			depth--
@@ -68,12 +69,12 @@ func checkJSON(body []byte) error {
 		before = c
 	}
 	if !json.Valid(body) {
-		return errJSON
+		return 0, errJSON
 	}
 	if limit := jsonDensity*len(body) + jsonSlack; weight > limit {
-		return fmt.Errorf("json: %d bytes of empty objects that would take %d bytes of memory, over %d", len(body), weight, limit)
+		return 0, fmt.Errorf("json: %d bytes of empty objects that would take %d bytes of memory, over %d", len(body), weight, limit)
 	}
-	return nil
+	return weight, nil
 }
 
 // isKey says whether the string that ends with rest's first byte is the name of a field.

@@ -90,6 +90,7 @@ func withForm(s *signal) *signal {
 		Path:        s.path,
 		Method:      s.method,
 		Codec:       ingest.Identity,
+		Text:        refusalText,
 		Read:        s.read,
 	}
 	return s

@@ -53,3 +53,23 @@ func refuseHTTP(h http.Header, e *fault.Error) ingest.Reply {
 	}
 	return r
 }
+
+// refusalText is the message of the google.rpc.Status that OTLP servers answer refusals with, in either encoding. What is
+// none is taken as it is: proxies on the way answer in plain text.
+func refusalText(h http.Header, body []byte) []byte {
+	st := new(spb.Status)
+	switch mediaType(h) {
+	case typeJSON:
+		if protojson.Unmarshal(body, st) != nil {
+			return body
+		}
+	case typeProtobuf:
+		if proto.Unmarshal(body, st) != nil {
+			return body
+		}
+	}
+	if st.Message == "" {
+		return body
+	}
+	return []byte(st.Message)
+}
