@@ -329,7 +329,7 @@ func TestGRPCRefusedForEver(t *testing.T) {
 // Connections end in every way there is while pushes are under way: each push is stored at most once for each time it was
 // sent, every one that was acknowledged is stored, and every buffer comes back.
 func TestGRPCLosesNothing(t *testing.T) {
-	f := func(what string, g fakecloud.GRPCOptions, clean bool, disturb func(*fakecloud.Cloud)) {
+	f := func(what string, g fakecloud.GRPCOptions, most int, disturb func(*fakecloud.Cloud)) {
 		t.Helper()
 		var mu sync.Mutex // guards stored
 		stored := map[string]int{}
@@ -358,7 +358,7 @@ func TestGRPCLosesNothing(t *testing.T) {
 						continue
 					}
 					failed.Add(1)
-					if e := fault.From(err); e.Kind != fault.Unreachable || clean {
+					if e := fault.From(err); e.Kind != fault.Unreachable {
 						t.Errorf("%s: %s: %v", what, name, e)
 					}
 				}
@@ -371,6 +371,9 @@ func TestGRPCLosesNothing(t *testing.T) {
 			disturb(c)
 		}
 		wg.Wait()
+		if n := int(failed.Load()); n > most {
+			t.Errorf("%s: %d pushes failed, at most %d may", what, n, most)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		for name, n := range stored {
@@ -386,11 +389,14 @@ func TestGRPCLosesNothing(t *testing.T) {
 		})
 		t.Logf("%s: %d stored, %d failed, %d connections", what, len(stored), failed.Load(), c.GRPCConnections())
 	}
-	f("GOAWAY", fakecloud.GRPCOptions{}, true, (*fakecloud.Cloud).RestartGRPC)
-	f("GOAWAY at the limit of streams", fakecloud.GRPCOptions{MaxStreams: 2}, true, (*fakecloud.Cloud).RestartGRPC)
-	f("GOAWAY by age", fakecloud.GRPCOptions{MaxConnectionAge: 30 * time.Millisecond, MaxStreams: 3}, true, func(*fakecloud.Cloud) {})
-	f("reset of all", fakecloud.GRPCOptions{}, false, (*fakecloud.Cloud).BreakGRPC)
-	f("reset of some", fakecloud.GRPCOptions{MaxStreams: 4}, false, func(c *fakecloud.Cloud) {
+	// A reset can overtake a GOAWAY when the server closes the connection on what is still coming. Whether a call was
+	// looked at is not known then, so it fails and its sender tries again. That is rare.
+	const few, all = 600 / 20, 600
+	f("GOAWAY", fakecloud.GRPCOptions{}, few, (*fakecloud.Cloud).RestartGRPC)
+	f("GOAWAY at the limit of streams", fakecloud.GRPCOptions{MaxStreams: 2}, few, (*fakecloud.Cloud).RestartGRPC)
+	f("GOAWAY by age", fakecloud.GRPCOptions{MaxConnectionAge: 30 * time.Millisecond, MaxStreams: 3}, few, func(*fakecloud.Cloud) {})
+	f("reset of all", fakecloud.GRPCOptions{}, all, (*fakecloud.Cloud).BreakGRPC)
+	f("reset of some", fakecloud.GRPCOptions{MaxStreams: 4}, all, func(c *fakecloud.Cloud) {
 		c.Fail("", fakecloud.Fault{Break: fakecloud.ResetAfterBody, Stored: true, Times: 3})
 		c.Fail("", fakecloud.Fault{Break: fakecloud.CloseAfterBody, Times: 3})
 		c.Fail("", fakecloud.Fault{Break: fakecloud.ResetBeforeBody, Times: 3})
