@@ -181,7 +181,10 @@ func (c *Cloud) export(ctx context.Context, path string, read func(any) error) (
 		return answer(nil, err)
 	}
 	if !c.linger(r, f) {
-		return nil, status.Error(codes.Unavailable, "the sender or the cloud went away")
+		if err := ctx.Err(); err != nil {
+			return nil, status.FromContextError(err).Err()
+		}
+		return nil, status.Error(codes.Unavailable, "closed")
 	}
 	end := func() (any, error) {
 		if f.Break != Intact {
