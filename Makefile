@@ -1,4 +1,4 @@
-# Everything that is checked, in the order in which it fails fastest. CI runs `make test`.
+# Everything that is checked. CI runs `make test`.
 SHELL := bash
 GO ?= go
 

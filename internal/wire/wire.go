@@ -1,6 +1,6 @@
 // Package wire walks and writes the protobuf wire format without allocating and without generated types.
-// It also bounds Thrift's binary protocol before a library reads it (see Thrift). It knows no message: the doors do. Every reader is bounds-checked and returns an error for what is not well formed;
-// none ever panics on input.
+// It also bounds Thrift's binary protocol before a library reads it (see Thrift). It knows no message: the doors do.
+// Every reader is bounds-checked and returns an error for what is not well formed; none ever panics on input.
 //
 // Source: https://protobuf.dev/programming-guides/encoding/
 package wire
