@@ -405,7 +405,7 @@ func TestGRPCLosesNothing(t *testing.T) {
 
 func TestGRPCConnectionLostMidCall(t *testing.T) {
 	c, u := tempo(t, fakecloud.Options{}, fakecloud.GRPCOptions{})
-	c.Fail("", fakecloud.Fault{Hang: true, Times: 10})
+	hang := c.Fail("", fakecloud.Fault{Hang: true, Times: 10})
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
@@ -415,9 +415,7 @@ func TestGRPCConnectionLostMidCall(t *testing.T) {
 			}
 		})
 	}
-	if err := c.WaitRequests(t.Context(), tempoUser, "", 10); err != nil {
-		t.Fatal(err)
-	}
+	waitHits(t, hang, 10)
 	c.BreakGRPC()
 	wg.Wait()
 	if _, err := export(u, spans(t, 1, 0)); err != nil {
