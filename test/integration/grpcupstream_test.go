@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -13,9 +12,8 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/config/configauth"
-	"go.opentelemetry.io/collector/config/configopaque"
+	"go.opentelemetry.io/collector/config/configgrpc"
 	"go.opentelemetry.io/collector/config/configoptional"
-	"go.opentelemetry.io/collector/config/configtls"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
@@ -44,10 +42,8 @@ var allowedMetadata = []string{
 	":authority", "authorization", "content-length", "content-type", "grpc-accept-encoding", "retry-attempt", "user-agent",
 }
 
-func newGRPCUpstream(t testing.TB) *grpcUpstream { return newGRPCUpstreamTLS(t, nil) }
-
-// newGRPCUpstreamTLS speaks TLS with a certificate of ca, if there is one.
-func newGRPCUpstreamTLS(t testing.TB, ca *authority) *grpcUpstream {
+// newGRPCUpstream serves until the test ends. Options change how.
+func newGRPCUpstream(t testing.TB, options ...func(*configgrpc.ServerConfig)) *grpcUpstream {
 	t.Helper()
 	u := &grpcUpstream{
 		t: t, otlpReceiver: &otlpReceiver{addr: freeAddr(t)}, passwords: []string{upstreamPass}, peers: map[string]bool{},
@@ -59,12 +55,11 @@ func newGRPCUpstreamTLS(t testing.TB, ca *authority) *grpcUpstream {
 	server := cfg.Protocols.GRPC.GetOrInsertDefault()
 	server.NetAddr.Endpoint = u.addr
 	server.Auth = configoptional.Some(configauth.Config{AuthenticatorID: id})
-	if ca != nil {
+	for _, o := range options {
+		o(server)
+	}
+	if server.TLS.HasValue() {
 		u.url = "https://" + u.addr
-		template := certTemplate(t, "tempo")
-		template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-		cert, key := ca.sign(t, template)
-		server.TLS = configoptional.Some(configtls.ServerConfig{Config: configtls.Config{CertPem: configopaque.String(cert), KeyPem: configopaque.String(key)}})
 	}
 	u.start(t, cfg, extensionHost{componenttest.NewNopHost(), map[component.ID]component.Component{id: u}})
 	return u

@@ -81,7 +81,8 @@ func TestSampling(t *testing.T) {
 // The tracestate says with what probability a span is here, and with what randomness to decide.
 func TestSamplingTraceState(t *testing.T) {
 	x := newTraceExit(t, "otlp", "grpc", "    traces: {sample_ratio: 0.25}\n")
-	low, high := pcommon.TraceID{0: 1, 9: 0x01}, pcommon.TraceID{0: 1, 9: 0xff} // ratio 0.25 keeps what is c or more
+	// A ratio of 0.25 keeps randomness of c and more.
+	low, middle, high := pcommon.TraceID{0: 1, 9: 0x01}, pcommon.TraceID{0: 1, 9: 0xd0}, pcommon.TraceID{0: 1, 9: 0xff}
 	f := func(id pcommon.TraceID, state string, kept bool, want string) {
 		t.Helper()
 		for _, door := range []string{"OTLP/HTTP", "OTLP/gRPC"} {
@@ -101,11 +102,16 @@ func TestSamplingTraceState(t *testing.T) {
 	}
 	f(high, "", true, "ot=th:c")
 	f(low, "", false, "")
-	f(high, "ot=th:8", true, "ot=th:c")                                           // sampled here to less than before
-	f(high, "ot=th:e", true, "ot=th:e")                                           // sampled before to less than here
-	f(low, "ot=rv:ff000000000000", true, "ot=rv:ff000000000000;th:c")             // rv decides, not the id
-	f(high, "ot=rv:01000000000000", false, "")                                    //
-	f(high, "congo=t61,ot=th:8;x:y,rojo=1", true, "ot=th:c;x:y,congo=t61,rojo=1") // what others say stays
+	// Sampled here to less than before, and before to less than here.
+	f(high, "ot=th:8", true, "ot=th:c")
+	f(high, "ot=th:e", true, "ot=th:e")
+	// rv decides, not the id.
+	f(low, "ot=rv:ff000000000000", true, "ot=rv:ff000000000000;th:c")
+	f(high, "ot=rv:01000000000000", false, "")
+	// By its th it should not be here at all, so that nobody knows with what probability it is.
+	f(middle, "ot=th:e", true, "")
+	// What others say stays.
+	f(high, "congo=t61,ot=th:8;x:y,rojo=1", true, "ot=th:c;x:y,congo=t61,rojo=1")
 }
 
 func TestSamplingKeepErrors(t *testing.T) {

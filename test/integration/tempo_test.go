@@ -1,12 +1,17 @@
 package integration
 
 import (
+	"net"
 	"net/http"
 	"strconv"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/collector/config/configcompression"
+	"go.opentelemetry.io/collector/config/configgrpc"
+	"go.opentelemetry.io/collector/config/configopaque"
+	"go.opentelemetry.io/collector/config/configoptional"
+	"go.opentelemetry.io/collector/config/configtls"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -17,17 +22,17 @@ import (
 )
 
 // newTempoGateway has traces leave by gRPC.
-func newTempoGateway(t testing.TB, extra, rest string) (*gateway, *grpcUpstream) {
+func newTempoGateway(t testing.TB, extra, rest string, options ...func(*configgrpc.ServerConfig)) (*gateway, *grpcUpstream) {
 	t.Helper()
-	up := newGRPCUpstream(t)
+	up := newGRPCUpstream(t, options...)
 	return startTraceGateway(t, up.yaml("tempo", extra), rest), up
 }
 
 // What each of Tempo's codes becomes at every door. after is what Retry-After has to be: -1 none, 0 any.
 func TestTempoCodes(t *testing.T) {
 	g, up := newTempoGateway(t, "timeout: 2s,", "")
-	throttled := func(after time.Duration) error {
-		s, err := status.New(codes.ResourceExhausted, "RATE_LIMITED: ingestion rate limit").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
+	asked := func(code codes.Code, after time.Duration) error {
+		s, err := status.New(code, "RATE_LIMITED: ingestion rate limit").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +51,10 @@ func TestTempoCodes(t *testing.T) {
 			}
 		}
 	}
-	f("throttled", throttled(7*time.Second), http.StatusTooManyRequests, 7, codes.ResourceExhausted)
+	f("throttled", asked(codes.ResourceExhausted, 7*time.Second), http.StatusTooManyRequests, 7, codes.ResourceExhausted)
+	f("throttled for part of a second", asked(codes.ResourceExhausted, 1200*time.Millisecond), http.StatusTooManyRequests, 2, codes.ResourceExhausted)
+	f("throttled for an hour", asked(codes.ResourceExhausted, time.Hour), http.StatusTooManyRequests, 120, codes.ResourceExhausted)
+	f("unavailable for a time", asked(codes.Unavailable, 9*time.Second), http.StatusServiceUnavailable, 9, codes.Unavailable)
 	f("too large", status.Error(codes.ResourceExhausted, "TRACE_TOO_LARGE"), http.StatusRequestEntityTooLarge, -1, codes.ResourceExhausted)
 	f("unavailable", status.Error(codes.Unavailable, "no ingester"), http.StatusServiceUnavailable, 0, codes.Unavailable)
 	f("internal", status.Error(codes.Internal, "defect"), http.StatusServiceUnavailable, 0, codes.Unavailable)
@@ -149,7 +157,14 @@ func TestOTLPOverGRPC(t *testing.T) {
 // With TLS, as Grafana Cloud's Tempo is reached: by a certificate of an authority that is known, and not otherwise.
 func TestTempoTLS(t *testing.T) {
 	ca := newAuthority(t, "Tempo's authority")
-	up := newGRPCUpstreamTLS(t, ca)
+	template := certTemplate(t, "tempo")
+	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	cert, key := ca.sign(t, template)
+	up := newGRPCUpstream(t, func(c *configgrpc.ServerConfig) {
+		c.TLS = configoptional.Some(configtls.ServerConfig{Config: configtls.Config{
+			CertPem: configopaque.String(cert), KeyPem: configopaque.String(key),
+		}})
+	})
 	for _, known := range []bool{true, false} {
 		extra := ""
 		if known {
