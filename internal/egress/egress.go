@@ -218,6 +218,7 @@ func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
 		return nil, u.noAnswer(ctx, c, err)
 	}
 	defer res.Body.Close()
+	bodies.settle()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
 	if err != nil {
 		// The status is known, but not whether what was said after it mattered (partial success): not an answer.
@@ -291,6 +292,14 @@ func (bs *bodies) open() *body {
 	b := &body{prefix: bs.prefix, rest: bs.r.Body, release: bs.r.Release}
 	bs.opened = append(bs.opened, b)
 	return b
+}
+
+// settle closes all readers but the one in use: net/http forgets one that it has opened for an HTTP/2 connection which it
+// then did not find.
+func (bs *bodies) settle() {
+	for i := 0; i < len(bs.opened)-1; i++ {
+		_ = bs.opened[i].Close()
+	}
 }
 
 func (bs *bodies) close() {
