@@ -35,7 +35,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/-/healthy", "/-/ready":
 		d.serveHealth(w, r)
 		return
-	case jaeger.StrategyRoute:
+	case jaeger.StrategyRoute, "/api" + jaeger.StrategyRoute: // as an agent has it on 5778, and a collector on 14268
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(jaeger.StrategyJSON())
 		return
