@@ -85,14 +85,16 @@ func TestNotSentAgain(t *testing.T) {
 // Jaeger's clients and agents ask what to sample: everything, because the gateway samples.
 func TestSamplingStrategy(t *testing.T) {
 	g, _ := newTempoGateway(t, "", "")
-	complaints := &complaints{}
-	sampler := jaeger.NewRemotelyControlledSampler("checkout", jaeger.SamplerOptions.SamplingServerURL("http://"+g.http+"/sampling"),
-		jaeger.SamplerOptions.InitialSampler(jaeger.NewConstSampler(false)), jaeger.SamplerOptions.SamplingRefreshInterval(time.Hour),
-		jaeger.SamplerOptions.Logger(complaints))
-	defer sampler.Close()
-	sampler.UpdateSampler()
-	if p, ok := sampler.Sampler().(*jaeger.ProbabilisticSampler); !ok || p.SamplingRate() != 1 {
-		t.Errorf("Jaeger's client samples by %v, want all; it says %q", sampler.Sampler(), complaints.String())
+	for _, path := range []string{"/sampling", "/api/sampling"} { // an agent's, a collector's
+		complaints := &complaints{}
+		sampler := jaeger.NewRemotelyControlledSampler("checkout", jaeger.SamplerOptions.SamplingServerURL("http://"+g.http+path),
+			jaeger.SamplerOptions.InitialSampler(jaeger.NewConstSampler(false)), jaeger.SamplerOptions.SamplingRefreshInterval(time.Hour),
+			jaeger.SamplerOptions.Logger(complaints))
+		defer sampler.Close()
+		sampler.UpdateSampler()
+		if p, ok := sampler.Sampler().(*jaeger.ProbabilisticSampler); !ok || p.SamplingRate() != 1 {
+			t.Errorf("%s: Jaeger's client samples by %v, want all; it says %q", path, sampler.Sampler(), complaints.String())
+		}
 	}
 
 	conn := dialGRPC(t, g.grpc)
