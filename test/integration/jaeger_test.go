@@ -15,7 +15,7 @@ import (
 	"github.com/uber/jaeger-client-go/transport"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	_ "google.golang.org/grpc/encoding/gzip" // a client names it by its name alone
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
 )
 
@@ -42,7 +42,7 @@ func TestJaegerGRPC(t *testing.T) {
 	ref := newReference(t)
 	for _, x := range allTraceExits(t) {
 		for _, batch := range jaegerBatches() {
-			for _, options := range [][]grpc.CallOption{nil, {grpc.UseCompressor("gzip")}} {
+			for _, options := range [][]grpc.CallOption{nil, {grpc.UseCompressor(gzip.Name)}} {
 				postSpans(t, ref.jaegerPB, batch)
 				if err := postSpans(t, x.grpc, batch, options...); err != nil {
 					t.Errorf("%s: %v", x.name, err)
