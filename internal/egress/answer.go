@@ -178,6 +178,9 @@ func (u *Upstream) Clean(text string) string {
 // tokenShapes are Grafana Cloud's: access policy tokens, service account tokens, old API keys.
 var tokenShapes = regexp.MustCompile(`gl(?:c|sa)_[A-Za-z0-9+/=_-]+|eyJrIjoi[A-Za-z0-9+/=_-]*`)
 
+// credentials are Authorization values, also those that we never held: an access token of oauth2 is the library's.
+var credentials = regexp.MustCompile(`(?i)\b(bearer|basic) +[A-Za-z0-9+/=._~-]{16,}`)
+
 // secrets are what must not come back in upstream's text.
 type secrets struct {
 	replace *strings.Replacer
@@ -194,6 +197,7 @@ func (s secrets) clean(text []byte, cut bool) string {
 	// Secrets first: one that is no UTF-8 is not found after mending.
 	t := strings.ToValidUTF8(s.replace.Replace(string(text)), "?")
 	t = tokenShapes.ReplaceAllString(t, "<secret>")
+	t = credentials.ReplaceAllString(t, "$1 <secret>")
 	t = strings.Join(strings.FieldsFunc(t, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
 	if len(t) > maxTextBytes {
 		end := maxTextBytes
@@ -226,7 +230,11 @@ func (u *Upstream) secretsOf(cfg promconfig.HTTPClientConfig) secrets {
 		add(string(cfg.Authorization.Credentials))
 	}
 	if cfg.OAuth2 != nil {
-		add(string(cfg.OAuth2.ClientSecret), string(cfg.OAuth2.ClientCertificateKey))
+		o := cfg.OAuth2
+		add(string(o.ClientSecret), string(o.ClientCertificateKey), base64.StdEncoding.EncodeToString([]byte(o.ClientID+":"+string(o.ClientSecret))))
+		for _, v := range o.EndpointParams {
+			add(v)
+		}
 	}
 	if cfg.ProxyURL.URL != nil {
 		if p, ok := cfg.ProxyURL.User.Password(); ok {
@@ -238,6 +246,11 @@ func (u *Upstream) secretsOf(cfg promconfig.HTTPClientConfig) secrets {
 			for _, s := range h.Secrets {
 				add(string(s))
 			}
+		}
+	}
+	for _, values := range cfg.ProxyConnectHeader {
+		for _, v := range values {
+			add(string(v))
 		}
 	}
 	add(string(cfg.BearerToken))

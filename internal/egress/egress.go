@@ -199,8 +199,12 @@ type Response struct {
 	text func(h http.Header, body []byte) []byte // Request.Text
 }
 
-// maxAnswerBytes bounds what is read of an answer. OTLP answers hold one message; errors one line.
-const maxAnswerBytes = 64 << 10
+// maxAnswerBytes bounds what is read of a refusal: one line, or a page. A success may be as long as OTLP allows: cut, it
+// would be none, and the push would be sent and stored again.
+const (
+	maxAnswerBytes  = 64 << 10
+	maxSuccessBytes = 4 << 20
+)
 
 // Send posts r. On any HTTP answer the Response is returned, with a fault when it is not a success.
 // ctx ends the call when the sender goes away; the caller sets the deadline.
@@ -219,13 +223,25 @@ func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
 	}
 	defer res.Body.Close()
 	bodies.settle()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
+	body, err := readAnswer(res)
 	if err != nil {
 		// The status is known, but not whether what was said after it mattered (partial success): not an answer.
 		return nil, u.noAnswer(ctx, c, fmt.Errorf("read answer: %w", err))
 	}
 	out := &Response{Status: res.StatusCode, Header: res.Header, Body: body, text: r.Text}
 	return out, u.judge(c, out)
+}
+
+// readAnswer reads what follows the headers of an answer.
+func readAnswer(res *http.Response) ([]byte, error) {
+	limit := int64(maxAnswerBytes)
+	switch {
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		return nil, nil // what follows is another protocol and has no end, and no deadline reaches it
+	case res.StatusCode/100 == 2:
+		limit = maxSuccessBytes
+	}
+	return io.ReadAll(io.LimitReader(res.Body, limit))
 }
 
 func (u *Upstream) request(ctx context.Context, c *connection, r *Request, bodies *bodies) *http.Request {

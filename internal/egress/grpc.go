@@ -167,7 +167,7 @@ func pause(ctx context.Context, try int) bool {
 
 // readCall reads the answer to a call. Nothing but a message and the status OK is a success.
 func (u *Upstream) readCall(ctx context.Context, c *connection, res *http.Response) (*Response, error) {
-	const limit = prefixBytes + maxAnswerBytes
+	const limit = prefixBytes + maxSuccessBytes
 	body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
 	if err != nil {
 		return nil, u.noAnswer(ctx, c, fmt.Errorf("read answer: %w", err))
@@ -177,7 +177,7 @@ func (u *Upstream) readCall(ctx context.Context, c *connection, res *http.Respon
 	case !speaksGRPC(res.Header), s.code == "" && res.StatusCode != http.StatusOK:
 		return u.judgeStranger(c, &Response{Status: res.StatusCode, Header: res.Header, Body: body[:min(len(body), maxAnswerBytes)]})
 	case len(body) > limit:
-		s = callStatus{message: fmt.Sprintf("its message is over %d bytes", maxAnswerBytes)}
+		s = callStatus{message: fmt.Sprintf("its message is over %d bytes", maxSuccessBytes)}
 	case s.code == "0":
 		msg, err := readMessage(body, res.Header.Get("Grpc-Encoding"))
 		if err == nil {
@@ -206,12 +206,12 @@ func readMessage(b []byte, encoding string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decompress its message: %w", err)
 	}
-	plain, err := io.ReadAll(io.LimitReader(z, maxAnswerBytes+1))
+	plain, err := io.ReadAll(io.LimitReader(z, maxSuccessBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("decompress its message: %w", err)
 	}
-	if len(plain) > maxAnswerBytes {
-		return nil, fmt.Errorf("its message is over %d bytes", maxAnswerBytes)
+	if len(plain) > maxSuccessBytes {
+		return nil, fmt.Errorf("its message is over %d bytes", maxSuccessBytes)
 	}
 	return plain, nil
 }

@@ -113,7 +113,7 @@ func TestGRPCBrokenAnswers(t *testing.T) {
 	z := string(zip([]byte("hello")))
 	f(gzipped, ok, message(1, len(z), z), success, "hello")
 	f(gzipped, ok, whole, success, "hello")
-	f(nil, ok, message(0, maxAnswerBytes, strings.Repeat("x", maxAnswerBytes)), success, strings.Repeat("x", maxAnswerBytes))
+	f(nil, ok, message(0, maxSuccessBytes, strings.Repeat("x", maxSuccessBytes)), success, strings.Repeat("x", maxSuccessBytes))
 
 	f(nil, nil, whole, lost, "acknowledges nothing (gRPC no status)")
 	f(nil, nil, "", lost, "acknowledges nothing (gRPC no status)")
@@ -130,8 +130,8 @@ func TestGRPCBrokenAnswers(t *testing.T) {
 	f(gzipped, ok, message(1, 5, "hello"), lost, "decompress its message")
 	f(gzipped, ok, message(1, len(z)-3, z[:len(z)-3]), lost, "decompress its message")
 	bomb := string(zip(make([]byte, 10<<20)))
-	f(gzipped, ok, message(1, len(bomb), bomb), lost, "its message is over 65536 bytes")
-	f(nil, ok, message(0, maxAnswerBytes+1, strings.Repeat("x", maxAnswerBytes+1)), lost, "its message is over 65536 bytes")
+	f(gzipped, ok, message(1, len(bomb), bomb), lost, "its message is over 4194304 bytes")
+	f(nil, ok, message(0, maxSuccessBytes+1, strings.Repeat("x", maxSuccessBytes+1)), lost, "its message is over 4194304 bytes")
 	for _, code := range []string{"17", "255", "256", "-1", "99999999999999999999", "OK", "0x0", " 0 0"} {
 		f(nil, h{"Grpc-Status": code}, whole, lost, "failed (gRPC UNKNOWN)")
 	}

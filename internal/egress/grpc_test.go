@@ -196,12 +196,12 @@ func TestGRPCPartialSuccess(t *testing.T) {
 		if encoding == "gzip" {
 			body = zip(body)
 		}
-		o := c.Fail("", fakecloud.Fault{Reject: 2, Message: strings.Repeat("old ", 30000)})
+		o := c.Fail("", fakecloud.Fault{Reject: 2, Message: strings.Repeat("old ", 1<<20+1)})
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		_, err := u.Send(ctx, &Request{Method: traceExport, ContentEncoding: encoding, Body: body})
 		cancel()
 		o.Clear()
-		if e := wantFault(t, err, fault.UpstreamFailed); !strings.Contains(e.Public, "over 65536 bytes") {
+		if e := wantFault(t, err, fault.UpstreamFailed); !strings.Contains(e.Public, "over 4194304 bytes") {
 			t.Errorf("%q: %q", encoding, e.Public)
 		}
 	}

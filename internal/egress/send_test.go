@@ -528,7 +528,43 @@ func TestAnswerIsBounded(t *testing.T) {
 		}
 	})
 	res, err := send(t, upstreamAt(t, srv.URL), "push")
-	if err != nil || len(res.Body) != maxAnswerBytes {
-		t.Errorf("%v, or another length", err)
+	if err != nil || len(res.Body) != maxSuccessBytes {
+		t.Errorf("%v, or another length than %d", err, maxSuccessBytes)
+	}
+}
+
+// After 101 the connection is another protocol's: nothing more is read of it, and no push waits for it.
+func TestSwitchingProtocols(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	held := make(chan net.Conn, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = http.ReadRequest(bufio.NewReader(c))
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n")
+		held <- c // open for as long as the test
+	}()
+	res, err := send(t, upstreamAt(t, "http://"+l.Addr().String()), "push")
+	if res == nil || fault.From(err).Kind != fault.Misconfigured || res.Status != http.StatusSwitchingProtocols {
+		t.Errorf("%+v %v", res, err)
+	}
+	(<-held).Close()
+}
+
+// An access token is the library's, and what stands behind Bearer or Basic is never for a sender.
+func TestForeignCredentialsAreRemoved(t *testing.T) {
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, "invalid token Bearer ACCESSTOK1234567890 of basic authentication")
+	})
+	_, err := send(t, upstreamAt(t, srv.URL), "push")
+	if text := fault.From(err).Public; strings.Contains(text, "ACCESSTOK") || !strings.Contains(text, "basic authentication") {
+		t.Error(text)
 	}
 }

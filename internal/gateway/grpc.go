@@ -43,7 +43,6 @@ func (d *door) serveGRPC(w http.ResponseWriter, r *http.Request) {
 		d.serveGRPCHealth(w, r)
 		return
 	case jaeger.StrategyMethod:
-		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxHeaderBytes))
 		writeMessage(w, jaeger.StrategyMessage())
 		return
 	}
@@ -192,7 +191,6 @@ func (d *door) serveGRPCHealth(w http.ResponseWriter, r *http.Request) {
 	if d.phase.Load() != serving {
 		status = healthpb.HealthCheckResponse_NOT_SERVING
 	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 4096))
 	msg, err := proto.Marshal(&healthpb.HealthCheckResponse{Status: status})
 	if err != nil {
 		writeStatus(w, fault.From(err))

@@ -31,6 +31,16 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.serveGRPC(w, r)
 		return
 	}
+	protocol := d.routes.find(r.URL.Path, r.Header)
+	if protocol != nil && r.Method == http.MethodPost {
+		d.handle(w, r, protocol)
+		return
+	}
+	// What is no push needs no body and gets no time for one.
+	if !discard(w, r, maxHeaderBytes) {
+		w.Header().Set("Connection", "close")
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	switch r.URL.Path {
 	case "/-/healthy", "/-/ready":
 		d.serveHealth(w, r)
@@ -40,7 +50,6 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(jaeger.StrategyJSON())
 		return
 	}
-	protocol := d.routes.find(r.URL.Path, r.Header)
 	switch {
 	case protocol == nil && d.routes.grpc[r.URL.Path] != nil:
 		plain(w, http.StatusUnsupportedMediaType, "this is a gRPC method: Content-Type must be application/grpc over HTTP/2")
@@ -48,12 +57,10 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case protocol == nil:
 		plain(w, http.StatusNotFound, "no door at this path; see the chapter Doors of the README")
 		return
-	case r.Method != http.MethodPost:
+	default:
 		w.Header().Set("Allow", http.MethodPost)
 		plain(w, http.StatusMethodNotAllowed, "pushes are POST")
-		return
 	}
-	d.handle(w, r, protocol)
 }
 
 // notice makes a panic loud. net/http ends the one connection; all others go on.
@@ -135,14 +142,14 @@ const discardTime = 2 * time.Second
 // discard reads what is left of r's body, at most limit bytes and discardTime, into nothing. It reports whether the body
 // is at its end, so that the connection can carry another request. HTTP/2 needs none of this: a stream ends alone.
 func discard(w http.ResponseWriter, r *http.Request, limit int64) bool {
-	if r.ProtoMajor != 1 {
+	if r.ProtoMajor != 1 || r.ContentLength == 0 {
 		return true
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(discardTime)) // net/http reads on when we do not
 	if r.Header.Get("Expect") != "" {
 		return false // it waits for a 100 that it does not get: nothing is on its way
 	}
-	_, err := io.CopyN(io.Discard, r.Body, limit+1)
+	_, err := io.CopyN(io.Discard, r.Body, max(limit, limit+1))
 	return errors.Is(err, io.EOF)
 }
 

@@ -173,7 +173,8 @@ func (p *push) deadline(timeout time.Duration) limit {
 		first = limit{at, "server.request_timeout", p.state.requestTimeout}
 	}
 	if !p.callerLimit.IsZero() {
-		if at := now.Add(p.callerLimit.Sub(now) * 9 / 10); at.Before(first.at) {
+		left := p.callerLimit.Sub(now)
+		if at := now.Add(left - left/10); at.Before(first.at) {
 			first = limit{at, "grpc-timeout", p.callerLimit.Sub(p.start).Round(time.Millisecond)}
 		}
 	}
@@ -229,10 +230,13 @@ func (g *Gateway) encode(p *push, batch ingest.Batch, edit ingest.Edit) (ingest.
 	p.encoded = nil
 	n := batch.Bound(edit)
 	if n == 0 {
-		return batch.Encode(nil, edit)
+		if res, err := batch.Encode(nil, edit); err != nil || res.Unchanged {
+			return res, err
+		}
+		// It does not leave as it came and takes no byte: an empty push, out of JSON for instance.
 	}
 	// What grows over the bound for decoded bodies only does so in a conversion that was made to: a bomb.
-	if limit := p.bounds().DecodedBytes; n > 2*limit {
+	if limit := p.bounds().DecodedBytes; n/2 > limit {
 		return ingest.Result{}, fault.New(fault.TooLarge, "the push would leave as %d bytes, over twice server.max_decoded_bytes=%d", n, limit)
 	}
 	b, err := g.pool.Lend(n, p.charge)

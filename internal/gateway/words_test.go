@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -156,5 +158,45 @@ func TestStatusOfUpstreams(t *testing.T) {
 	})
 	if u := of(); u.LastSuccess == nil || time.Since(*u.LastSuccess) > time.Minute {
 		t.Errorf("after a success: %+v", u)
+	}
+}
+
+// A push that arrives empty is forwarded, also where it has to be written anew.
+func TestEmptyPushes(t *testing.T) {
+	g := start(t, defaultServer+defaultEnvironment+"    logs: {labels: {environment: prod}}\n    traces: {labels: {environment: prod}}\n")
+	json, proto := header("Content-Type", "application/json"), header("Content-Type", "application/x-protobuf")
+	f := func(path string, h http.Header, body, exit string) {
+		t.Helper()
+		before := g.cloud.Stats("", exit).Requests
+		if a := g.post(path, h, []byte(body)); a.StatusCode/100 != 2 {
+			t.Errorf("%s %q: %d %q", path, body, a.StatusCode, a.body)
+		}
+		if n := g.cloud.Stats("", exit).Requests - before; n != 1 {
+			t.Errorf("%s %q: upstream was asked %d times", path, body, n)
+		}
+	}
+	for _, signal := range []string{"traces", "metrics", "logs"} {
+		for _, body := range []string{"{}", "null", `{"x":1}`} {
+			f("/v1/"+signal, json, body, fakecloud.OTLP)
+		}
+		f("/v1/"+signal, proto, "", fakecloud.OTLP)
+	}
+	f("/api/v1/push", proto, "\x00", fakecloud.Prometheus)
+}
+
+// Who is no push gets no time: a body that never ends holds neither a connection nor a drain.
+func TestNoTimeForWhatIsNoPush(t *testing.T) {
+	g := start(t, defaultServer+defaultEnvironment)
+	for _, line := range []string{"POST /nothing", "GET /api/v1/push", "POST /-/ready"} {
+		c, err := net.Dial("tcp", g.addr.HTTP[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nabc", line)
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if b, err := io.ReadAll(c); err != nil || !strings.Contains(string(b), "Connection: close") {
+			t.Errorf("%s: %q, %v", line, b, err)
+		}
 	}
 }
