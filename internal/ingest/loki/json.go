@@ -94,8 +94,9 @@ func (d *decoder) stream() error {
 	if err := d.open('{', "a stream as an object"); err != nil {
 		return err
 	}
-	var mark int
-	d.out, mark = wire.OpenMessage(d.out, pushStreams)
+	var mark wire.Mark
+	d.out, mark = wire.OpenMessage(d.out, pushStreams, 0)
+	from := len(d.out)
 	d.text = d.text[:0]
 	hasLabels, hasValues, regular := false, false, false
 	for first := true; ; first = false {
@@ -111,7 +112,7 @@ func (d *decoder) stream() error {
 		case string(key) == "stream" && hasLabels:
 			err = d.fail(`"stream" twice in one stream`)
 		case string(key) == "stream":
-			hasLabels, regular = true, len(d.out) == mark
+			hasLabels, regular = true, len(d.out) == from
 			err = d.labels()
 		case string(key) != "values":
 			err = d.skip(3)
@@ -205,8 +206,8 @@ func (d *decoder) entry() error {
 	if err := d.open('[', "an entry as an array"); err != nil {
 		return err
 	}
-	var mark int
-	d.out, mark = wire.OpenMessage(d.out, streamEntries)
+	var mark wire.Mark
+	d.out, mark = wire.OpenMessage(d.out, streamEntries, 0)
 	for i := 0; ; i++ {
 		more, err := d.more(i == 0, ']')
 		if err != nil {
@@ -289,8 +290,8 @@ func (d *decoder) metadata() error {
 		if d.peek() != '"' {
 			return d.fail("a string as structured metadata expected")
 		}
-		var mark int
-		d.out, mark = wire.OpenMessage(d.out, entryMetadata)
+		var mark wire.Mark
+		d.out, mark = wire.OpenMessage(d.out, entryMetadata, 0)
 		d.out = wire.AppendBytes(d.out, pairName, key)
 		if d.out, err = d.appendStringField(d.out, pairValue); err != nil {
 			return err
@@ -306,7 +307,7 @@ func (d *decoder) appendStringField(dst []byte, num int32) ([]byte, error) {
 		d.pos = end + 1
 		return wire.AppendBytes(dst, num, d.in[start:end]), nil
 	}
-	dst, mark := wire.OpenMessage(dst, num)
+	dst, mark := wire.OpenMessage(dst, num, 0)
 	dst, err := d.appendString(dst)
 	if err != nil {
 		return dst, err
