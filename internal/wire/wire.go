@@ -185,24 +185,31 @@ func BytesLen(num int32, n int) int {
 	return UvarintLen(uint64(num)<<3) + UvarintLen(uint64(n)) + n
 }
 
-// OpenMessage appends the tag of field num and room for the length of a message whose size is not known yet.
-// The caller appends the content and then calls CloseMessage with the returned mark.
-func OpenMessage(dst []byte, num int32) (out []byte, mark int) {
-	dst = AppendTag(dst, num, Bytes)
-	return append(dst, 0), len(dst) + 1
+// Mark is where the content of a message that is being written begins.
+type Mark struct{ start, width int }
+
+// OpenMessage appends the tag of field num and room for the length of a message of about size bytes. The caller appends
+// the content and then calls CloseMessage with the returned mark. The better the guess, the less has to be moved: nothing
+// where the length takes as many bytes as that of size. 0 will do where little is known and the content is small.
+func OpenMessage(dst []byte, num int32, size int) ([]byte, Mark) {
+	dst = binary.AppendUvarint(AppendTag(dst, num, Bytes), uint64(size))
+	return dst, Mark{start: len(dst), width: UvarintLen(uint64(size))}
 }
 
-// CloseMessage sets the length of the message opened at mark. Content of 128 bytes and more is moved by the one to four
-// bytes that its length takes; one memmove inside a cache is cheaper than walking the content twice to size it.
-func CloseMessage(dst []byte, mark int) []byte {
-	n := len(dst) - mark
-	extra := UvarintLen(uint64(n)) - 1
-	if extra > 0 {
-		for range extra {
+// CloseMessage sets the length of the message opened at m, which ends with dst. Where the guess was wrong it moves the
+// content by the one to four bytes that the length takes more or less: one memmove inside a cache is cheaper than walking
+// the content twice to size it.
+func CloseMessage(dst []byte, m Mark) []byte {
+	n := len(dst) - m.start
+	width := UvarintLen(uint64(n))
+	if width != m.width {
+		start := m.start - m.width + width
+		for len(dst) < start+n {
 			dst = append(dst, 0)
 		}
-		copy(dst[mark+extra:], dst[mark:mark+n])
+		copy(dst[start:start+n], dst[m.start:m.start+n])
+		dst = dst[:start+n]
 	}
-	binary.PutUvarint(dst[mark-1:], uint64(n))
+	binary.PutUvarint(dst[m.start-m.width:], uint64(n))
 	return dst
 }

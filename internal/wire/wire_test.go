@@ -284,29 +284,57 @@ func TestAppendEqualsProtowire(t *testing.T) {
 // sizes are those around which the length of a message takes one more byte.
 var sizes = []int{0, 1, 126, 127, 128, 129, 16382, 16383, 16384, 16385, 1<<21 - 1, 1 << 21}
 
-// Messages that were opened before their size was known are what protowire writes, inside one another too.
+// Messages that were opened before their size was known are what protowire writes, inside one another too, whatever their
+// size was taken for.
 func TestOpenAndCloseMessage(t *testing.T) {
-	for _, n := range sizes {
+	f := func(n, guess int) {
+		t.Helper()
 		data := make([]byte, n)
 		for i := range data {
 			data[i] = byte(i * 7)
 		}
 		want := protowire.AppendBytes(protowire.AppendTag([]byte("pre"), 9, protowire.BytesType), data)
-		dst, mark := OpenMessage([]byte("pre"), 9)
+		dst, mark := OpenMessage([]byte("pre"), 9, guess)
 		if dst = CloseMessage(append(dst, data...), mark); !bytes.Equal(dst, want) {
-			t.Errorf("%d bytes: not what protowire writes", n)
+			t.Errorf("%d bytes taken for %d: not what protowire writes", n, guess)
 		}
 
 		nested := protowire.AppendBytes(protowire.AppendTag(nil, 3, protowire.BytesType), want[3:])
 		nested = append(nested, "after"...)
-		dst, outer := OpenMessage(nil, 3)
-		dst, inner := OpenMessage(dst, 9)
+		dst, outer := OpenMessage(nil, 3, guess)
+		dst, inner := OpenMessage(dst, 9, guess)
 		dst = CloseMessage(append(dst, data...), inner)
 		dst = append(CloseMessage(dst, outer), "after"...)
 		if !bytes.Equal(dst, nested) {
-			t.Errorf("%d bytes inside another: not what protowire writes", n)
+			t.Errorf("%d bytes taken for %d, inside another: not what protowire writes", n, guess)
 		}
 	}
+	for _, n := range sizes {
+		for _, guess := range append(sizes, 1<<28) {
+			f(n, guess)
+		}
+	}
+}
+
+// A guess of as many digits moves nothing and needs no more room than the message takes; no guess needs more than the
+// five bytes of the longest length beyond it.
+func TestOpenMessageRoom(t *testing.T) {
+	f := func(n, guess, spare int) {
+		t.Helper()
+		room := make([]byte, 0, BytesLen(9, n)+spare)
+		dst, mark := OpenMessage(room, 9, guess)
+		dst = CloseMessage(append(dst, make([]byte, n)...), mark)
+		if &dst[0] != &room[:1][0] {
+			t.Errorf("%d bytes taken for %d: %d bytes were no room", n, guess, cap(room))
+		}
+	}
+	f(0, 0, 0)
+	f(127, 0, 0)
+	f(128, 0, 0)
+	f(300, 16000, 0)
+	f(100_000, 1, 0)
+	f(100, 128, 1)
+	f(1, 1<<28, 4)
 }
 
 // No walk and no write allocates: pushes have a million of these.
@@ -334,7 +362,7 @@ func TestNoAllocations(t *testing.T) {
 		}
 	})
 	f("Append", func() {
-		out, mark := OpenMessage(dst, 1)
+		out, mark := OpenMessage(dst, 1, 5000)
 		out = AppendString(AppendBytes(AppendFixed64(AppendVarint(out, 1, 1<<50), 2, 3), 4, data), 5, "text")
 		if out = CloseMessage(out, mark); len(out) < 200 {
 			t.Fatal("nothing written")

@@ -1,6 +1,7 @@
 package loki
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
@@ -22,9 +23,10 @@ type batch struct {
 	regular bool
 }
 
-func (b *batch) addStream(labels []byte, regular bool) {
+// addStream counts a stream whose labels can grow by slack.
+func (b *batch) addStream(slack int, regular bool) {
 	b.streams++
-	b.slack += growth(labels)
+	b.slack += slack
 	b.regular = b.regular && regular
 }
 
@@ -41,11 +43,15 @@ func (b *batch) Bound(e ingest.Edit) int {
 	}
 	// Each stream may get a labels field, and two lengths of up to five bytes each may grow.
 	const envelope = 12
-	perStream := envelope
-	for _, s := range e.Stamps {
-		perStream += len(", =") + quotedLen(s.Name) + quotedLen(s.Value)
+	return len(b.raw) + b.slack + b.streams*(envelope+stampsLen(e.Stamps))
+}
+
+// stampsLen is how many bytes stamps add to a label string, at most.
+func stampsLen(stamps []labels.Label) (n int) {
+	for _, s := range stamps {
+		n += len(", =") + quotedLen(s.Name) + quotedLen(s.Value)
 	}
-	return len(b.raw) + b.slack + b.streams*perStream
+	return n
 }
 
 // Encode writes the push with e.Stamps on every stream.
@@ -53,9 +59,9 @@ func (b *batch) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	res := ingest.Result{Form: e.Form, Sent: ingest.Count{Items: b.lines}}
 	switch {
 	case len(e.Stamps) > 0:
-		s := stamper{out: dst, stamps: e.Stamps}
+		s := stamper{out: dst, stamps: e.Stamps, added: stampsLen(e.Stamps), set: labelSet{charge: e.Charge}}
 		if err := s.push(b); err != nil {
-			return ingest.Result{}, ingest.Malformed("Loki push", err)
+			return ingest.Result{}, malformed("Loki push", err)
 		}
 		res.Body = s.out
 		if s.refused.Items > 0 {
@@ -70,12 +76,12 @@ func (b *batch) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	return res, nil
 }
 
-// stamper writes one push with other labels. Its buffers serve one stream after the other.
+// stamper writes one push with other labels. Its set serves one stream after the other.
 type stamper struct {
 	out     []byte
 	stamps  []labels.Label
+	added   int // how many bytes stamps add to a stream, at most
 	set     labelSet
-	text    []byte
 	refused ingest.Refusal
 }
 
@@ -111,11 +117,11 @@ func (s *stamper) regular(msg []byte, n int) error {
 	if err != nil {
 		return err
 	}
-	if !s.open(f.Data, msg, len(rest), n) {
-		return nil
+	mark, ok, err := s.open(f.Data, msg, len(rest), n)
+	if ok {
+		s.out = wire.CloseMessage(append(s.out, rest...), mark)
 	}
-	s.out = append(s.out, rest...)
-	return nil
+	return err
 }
 
 // irregular writes any stream. Of labels that come twice the last counts. The hash is left out: it was taken over
@@ -137,8 +143,9 @@ func (s *stamper) irregular(msg []byte, n int) error {
 			kept += len(f.Raw)
 		}
 	}
-	if !s.open(text, msg, kept, n) {
-		return nil
+	mark, ok, err := s.open(text, msg, kept, n)
+	if !ok {
+		return err
 	}
 	for rest := msg; len(rest) > 0; {
 		rest, _ = wire.Next(rest, &f) // it was well formed a moment ago
@@ -146,26 +153,32 @@ func (s *stamper) irregular(msg []byte, n int) error {
 			s.out = append(s.out, f.Raw...)
 		}
 	}
+	s.out = wire.CloseMessage(s.out, mark)
 	return nil
 }
 
-// open writes the head of a stream and its stamped labels; kept bytes of other fields are to follow. It reports false
-// for labels that do not parse: Loki would answer 400 for the whole push, so that stream is refused alone.
-func (s *stamper) open(text, msg []byte, kept, n int) bool {
+// open writes the head of a stream and its stamped labels; about kept bytes of other fields are to follow, before mark is
+// closed. It reports false for labels that do not parse: Loki would answer 400 for the whole push, so that stream is
+// refused alone. An error is not about the labels.
+func (s *stamper) open(text, msg []byte, kept, n int) (mark wire.Mark, ok bool, err error) {
 	if err := s.set.parse(text); err != nil {
+		var bad *syntaxError
+		if !errors.As(err, &bad) {
+			return mark, false, err
+		}
 		if s.refused.Reason == "" {
 			// No excerpt: what stands there may be a label value, which the operator may not want in answers.
 			s.refused.Reason = "invalid_item"
-			s.refused.Text = fmt.Sprintf("stream %d: labels: %v at byte %d", n, err.what, err.at)
+			s.refused.Text = fmt.Sprintf("stream %d: %v", n, bad)
 		}
 		s.refused.Items += countEntries(msg)
-		return false
+		return mark, false, nil
 	}
-	s.text = s.set.append(s.text[:0], s.stamps)
-	s.out = wire.AppendTag(s.out, pushStreams, wire.Bytes)
-	s.out = appendLen(s.out, wire.BytesLen(streamLabels, len(s.text))+kept)
-	s.out = wire.AppendBytes(s.out, streamLabels, s.text)
-	return true
+	var inner wire.Mark
+	s.out, mark = wire.OpenMessage(s.out, pushStreams, len(text)+s.added+kept)
+	s.out, inner = wire.OpenMessage(s.out, streamLabels, len(text)+s.added)
+	s.out = wire.CloseMessage(s.set.append(s.out, s.stamps), inner)
+	return mark, true, nil
 }
 
 func countEntries(msg []byte) int {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
@@ -16,10 +17,13 @@ import (
 // is quoted instead of spoiling the push, and half a surrogate pair becomes U+FFFD, as in encoding/json.
 //
 // Bytes that are not UTF-8 stay as they are in lines and metadata: Loki stores them.
-func fromJSON(in []byte) (*batch, error) {
-	d := decoder{scanner: scanner{in: in}, b: batch{json: true, regular: true}}
-	// The protobuf is shorter than its JSON unless it is made to be longer; see outLimit.
-	d.out = make([]byte, 0, len(in)+64)
+func fromJSON(in []byte, charge ingest.Charge) (*batch, error) {
+	d := decoder{scanner: scanner{in: in}, b: batch{json: true, regular: true}, set: labelSet{charge: charge}}
+	// The protobuf is shorter than its JSON unless it is made to be longer; see ahead.
+	var err error
+	if d.out, err = grow(d.out, len(in)+2*overhead, charge); err != nil {
+		return nil, err
+	}
 	if err := d.push(); err != nil {
 		return nil, err
 	}
@@ -27,9 +31,12 @@ func fromJSON(in []byte) (*batch, error) {
 	return &d.b, nil
 }
 
-// outLimit is how much longer than its JSON the protobuf may be. Times before 1970 and control characters in labels
-// make it longer; no real push comes near, and a hostile one must not get memory that was never reserved (jsonWeight).
-const outLimit = 64 << 10
+// ahead is by how much the protobuf may be longer than the JSON that it was made of. Times before 1970 and control
+// characters in labels make it longer; no real push comes near, and a hostile one must not get memory without end.
+const ahead = 64 << 10
+
+// overhead is more than the tags and lengths that an entry and the end of its stream take, and a timestamp.
+const overhead = 64
 
 // decoder is one JSON push on its way to protobuf.
 type decoder struct {
@@ -37,204 +44,163 @@ type decoder struct {
 	out  []byte
 	set  labelSet
 	name []byte // of the member being read
-	text []byte // the labels of the stream being read
+	size int    // of the entry before
 	b    batch
 }
 
-func (d *decoder) push() error {
-	if err := d.open('{', "an object"); err != nil {
+// room is asked for before anything is written: for extra bytes, the overhead, and all strings that are still to come,
+// none of which is longer than its JSON.
+func (d *decoder) room(extra int) error {
+	need := len(d.out) + extra + len(d.in) - d.pos + overhead
+	if need <= cap(d.out) {
+		return nil
+	}
+	most := len(d.in) + ahead
+	if need > most {
+		return fmt.Errorf("%d bytes of JSON make %d bytes of push, over %d more", d.pos, len(d.out)+extra, ahead)
+	}
+	if err := d.set.charge.Take(most); err != nil {
 		return err
 	}
-	seen := false
-	for first := true; ; first = false {
-		if more, err := d.more(first, '}'); err != nil || !more {
-			if err != nil {
-				return err
-			}
-			break
-		}
-		key, err := d.key()
-		switch {
-		case err != nil:
-		case !bytes.EqualFold(key, []byte("streams")): // Loki does not look at the case here, only here
-			err = d.skip(1)
-		case seen:
-			err = d.fail(`"streams" twice`)
-		case d.literal("null"):
-		default:
-			seen = true
-			err = d.streams()
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if d.space(); d.pos < len(d.in) {
-		return d.fail("nothing more expected")
-	}
+	d.out = append(make([]byte, 0, most), d.out...) // once and for all
 	return nil
 }
 
-func (d *decoder) streams() error {
-	if err := d.open('[', `"streams" as an array`); err != nil {
-		return err
-	}
-	for first := true; ; first = false {
-		if more, err := d.more(first, ']'); err != nil || !more {
-			return err
+func (d *decoder) push() error {
+	seen := false
+	err := d.members("an object", func(key []byte) error {
+		switch {
+		case !bytes.EqualFold(key, []byte("streams")): // Loki does not look at the case here, only here
+			return d.skip(1)
+		case seen:
+			return d.fail(`"streams" twice`)
+		case d.literal("null"):
+			return nil
 		}
-		if err := d.stream(); err != nil {
-			return err
-		}
+		seen = true
+		return d.each('[', `"streams" as an array`, d.stream)
+	})
+	if d.space(); err == nil && d.pos < len(d.in) {
+		return d.fail("nothing more expected")
 	}
+	return err
 }
 
 // stream writes one stream. The order of fields is that of the members, which protobuf does not mind.
 func (d *decoder) stream() error {
-	if err := d.open('{', "a stream as an object"); err != nil {
+	if err := d.room(0); err != nil {
 		return err
 	}
-	var mark int
-	d.out, mark = wire.OpenMessage(d.out, pushStreams)
-	d.text = d.text[:0]
-	hasLabels, hasValues, regular := false, false, false
-	for first := true; ; first = false {
-		if more, err := d.more(first, '}'); err != nil || !more {
-			if err != nil {
-				return err
-			}
-			break
-		}
-		key, err := d.key()
+	var mark wire.Mark
+	d.out, mark = wire.OpenMessage(d.out, pushStreams, len(d.in)-d.pos)
+	from := len(d.out)
+	hasLabels, hasValues, regular, slack := false, false, false, growth(nil)
+	err := d.members("a stream as an object", func(key []byte) (err error) {
 		switch {
-		case err != nil:
 		case string(key) == "stream" && hasLabels:
-			err = d.fail(`"stream" twice in one stream`)
+			return d.fail(`"stream" twice in one stream`)
 		case string(key) == "stream":
-			hasLabels, regular = true, len(d.out) == mark
-			err = d.labels()
-		case string(key) != "values":
-			err = d.skip(3)
-		case d.literal("null"):
-		case hasValues:
-			err = d.fail(`"values" twice in one stream`)
-		default:
-			hasValues = true
-			err = d.values()
-		}
-		if err != nil {
+			hasLabels, regular = true, len(d.out) == from
+			slack, err = d.labels()
 			return err
+		case string(key) != "values":
+			return d.skip(3)
+		case d.literal("null"):
+			return nil
+		case hasValues:
+			return d.fail(`"values" twice in one stream`)
 		}
-	}
+		hasValues = true
+		return d.each('[', `"values" as an array`, d.entry)
+	})
 	d.out = wire.CloseMessage(d.out, mark)
-	d.b.addStream(d.text, regular)
-	return d.fits()
+	d.b.addStream(slack, regular)
+	return err
 }
 
-// labels writes the labels of a stream in their canonical form. Values other than strings are taken as their literal
-// text (grafana/loki#9694), null too.
-func (d *decoder) labels() error {
-	if err := d.open('{', `"stream" as an object`); err != nil {
-		return err
-	}
+// labels writes the labels of a stream in their canonical form and says by how much they can grow. Values other than
+// strings are taken as their literal text (grafana/loki#9694), null too.
+func (d *decoder) labels() (slack int, err error) {
 	d.set.reset()
-	for first := true; ; first = false {
-		if more, err := d.more(first, '}'); err != nil || !more {
-			if err != nil {
-				return err
-			}
-			break
+	err = d.members(`"stream" as an object`, func(key []byte) error {
+		var err error
+		if d.set.buf, err = grow(d.set.buf, len(key), d.set.charge); err != nil {
+			return err
 		}
-		key, err := d.key()
+		d.set.buf = append(d.set.buf, key...)
+		name := d.set.buf[len(d.set.buf)-len(key):]
+		value, err := d.labelValue()
 		if err != nil {
 			return err
 		}
-		var p pair
-		p.name, d.set.buf = keep(d.set.buf, key)
-		value := len(d.set.buf)
-		if d.peek() == '"' {
-			d.set.buf, err = d.appendString(d.set.buf)
-		} else {
-			start := d.pos
-			err = d.skip(4)
-			// Loki resolves escapes also where they stand in strings inside of the literal.
-			d.set.buf = appendUnescaped(d.set.buf, d.in[start:d.pos])
-		}
-		if err != nil {
-			return err
-		}
-		p.value = d.set.buf[value:]
-		d.set.pairs = append(d.set.pairs, p)
+		return d.set.add(name, value, d.pos)
+	})
+	if err != nil {
+		return 0, err
 	}
 	d.set.lastWins()
-	d.text = d.set.append(d.text, nil)
-	d.out = wire.AppendBytes(d.out, streamLabels, d.text)
-	return nil
-}
-
-// keep appends b to buf and returns the copy.
-func keep(buf, b []byte) (copied, out []byte) {
-	mark := len(buf)
-	buf = append(buf, b...)
-	return buf[mark:], buf
-}
-
-func (d *decoder) values() error {
-	if err := d.open('[', `"values" as an array`); err != nil {
-		return err
+	size := d.set.textLen()
+	if err := d.room(size); err != nil {
+		return 0, err
 	}
-	for first := true; ; first = false {
-		if more, err := d.more(first, ']'); err != nil || !more {
-			return err
-		}
-		if d.literal("null") {
-			continue
-		}
-		if err := d.entry(); err != nil {
-			return err
-		}
-		if err := d.fits(); err != nil {
-			return err
-		}
-	}
+	d.out = appendLen(wire.AppendTag(d.out, streamLabels, wire.Bytes), size)
+	from := len(d.out)
+	d.out = d.set.append(d.out, nil)
+	return growth(d.out[from:]), nil
 }
 
-// entry writes one line. What is not there stays unset, which Loki takes for the year 1 and for an empty line, and
-// judges; a fourth element is ignored, as there.
+// labelValue reads the value of a label, of whatever type.
+func (d *decoder) labelValue() ([]byte, error) {
+	if d.peek() == '"' {
+		return d.string(&d.set.buf)
+	}
+	from := d.pos
+	err := d.skip(4)
+	if err != nil {
+		return nil, err
+	}
+	literal := d.in[from:d.pos]
+	if d.set.buf, err = grow(d.set.buf, len(literal), d.set.charge); err != nil {
+		return nil, err
+	}
+	// Loki resolves escapes also where they stand in strings inside of the literal.
+	mark := len(d.set.buf)
+	d.set.buf = appendUnescaped(d.set.buf, literal)
+	return d.set.buf[mark:], nil
+}
+
+// entry writes one line, unless it is null. What is not there stays unset, which Loki takes for the year 1 and for an
+// empty line, and judges; a fourth element is ignored, as there.
 func (d *decoder) entry() error {
-	if err := d.open('[', "an entry as an array"); err != nil {
+	if d.literal("null") {
+		return nil
+	}
+	if err := d.room(0); err != nil {
 		return err
 	}
-	var mark int
-	d.out, mark = wire.OpenMessage(d.out, streamEntries)
-	for i := 0; ; i++ {
-		more, err := d.more(i == 0, ']')
-		if err != nil {
-			return err
-		}
-		if !more {
-			break
-		}
-		switch i {
+	var mark wire.Mark
+	d.out, mark = wire.OpenMessage(d.out, streamEntries, d.size)
+	from := len(d.out)
+	i := -1
+	err := d.each('[', "an entry as an array", func() (err error) {
+		switch i++; i {
 		case 0:
-			err = d.timestamp()
+			return d.timestamp()
 		case 1:
 			if d.peek() != '"' {
 				return d.fail("the line as a string expected")
 			}
-			d.out, err = d.appendStringField(d.out, entryLine)
-		case 2:
-			err = d.metadata()
-		default:
-			err = d.skip(5)
-		}
-		if err != nil {
+			d.out, err = d.appendStringField(d.out, entryLine, d.size)
 			return err
+		case 2:
+			return d.metadata()
 		}
-	}
+		return d.skip(5)
+	})
+	d.size = len(d.out) - from
 	d.out = wire.CloseMessage(d.out, mark)
 	d.b.lines++
-	return nil
+	return err
 }
 
 // timestamp writes the nanoseconds since 1970 that a string holds.
@@ -243,7 +209,8 @@ func (d *decoder) timestamp() error {
 		return d.fail("the timestamp as a string of nanoseconds expected")
 	}
 	at := d.pos
-	text, err := d.string()
+	d.name = d.name[:0]
+	text, err := d.string(&d.name)
 	if err != nil {
 		return err
 	}
@@ -275,80 +242,70 @@ func (d *decoder) timestamp() error {
 
 // metadata writes the structured metadata of a line, in the order and as often as it comes.
 func (d *decoder) metadata() error {
-	if err := d.open('{', "structured metadata as an object"); err != nil {
-		return err
-	}
-	for first := true; ; first = false {
-		if more, err := d.more(first, '}'); err != nil || !more {
-			return err
-		}
-		key, err := d.key()
-		if err != nil {
-			return err
-		}
+	return d.members("structured metadata as an object", func(key []byte) (err error) {
 		if d.peek() != '"' {
 			return d.fail("a string as structured metadata expected")
 		}
-		var mark int
-		d.out, mark = wire.OpenMessage(d.out, entryMetadata)
-		d.out = wire.AppendBytes(d.out, pairName, key)
-		if d.out, err = d.appendStringField(d.out, pairValue); err != nil {
+		if err := d.room(len(key)); err != nil {
 			return err
 		}
+		var mark wire.Mark
+		d.out, mark = wire.OpenMessage(d.out, entryMetadata, 0)
+		d.out = wire.AppendBytes(d.out, pairName, key)
+		d.out, err = d.appendStringField(d.out, pairValue, 0)
 		d.out = wire.CloseMessage(d.out, mark)
-	}
+		return err
+	})
 }
 
-// appendStringField appends field num with the string at pos as its content.
-func (d *decoder) appendStringField(dst []byte, num int32) ([]byte, error) {
+// appendStringField appends field num with the string at pos as its content, of about size bytes.
+func (d *decoder) appendStringField(dst []byte, num int32, size int) ([]byte, error) {
 	start := d.pos + 1
 	if end := run(d.in, start); end < len(d.in) && d.in[end] == '"' {
 		d.pos = end + 1
 		return wire.AppendBytes(dst, num, d.in[start:end]), nil
 	}
-	dst, mark := wire.OpenMessage(dst, num)
+	dst, mark := wire.OpenMessage(dst, num, size)
 	dst, err := d.appendString(dst)
-	if err != nil {
-		return dst, err
-	}
-	return wire.CloseMessage(dst, mark), nil
+	return wire.CloseMessage(dst, mark), err
 }
 
-// key reads the name of a member and the colon after it. It is valid until the next key.
-func (d *decoder) key() ([]byte, error) {
-	if d.peek() != '"' {
-		return nil, d.fail("a member's name expected")
-	}
-	name, err := d.string()
-	if err != nil {
-		return nil, err
-	}
-	d.space()
-	if d.peek() != ':' {
-		return nil, d.fail(": expected")
-	}
-	d.pos++
-	d.space()
-	return name, nil
+// members reads the object what and calls member at the value of each of its names. A name is valid until the next.
+func (d *decoder) members(what string, member func(name []byte) error) error {
+	return d.each('{', what, func() error {
+		if d.peek() != '"' {
+			return d.fail("a member's name expected")
+		}
+		d.name = d.name[:0]
+		name, err := d.string(&d.name)
+		if err != nil {
+			return err
+		}
+		if err := d.colon(); err != nil {
+			return err
+		}
+		return member(name)
+	})
 }
 
-// string reads the string at pos; valid until the next call.
-func (d *decoder) string() ([]byte, error) {
+// string reads the string at pos. One with escape sequences it appends to buf.
+func (d *decoder) string(buf *[]byte) ([]byte, error) {
 	start := d.pos + 1
 	if end := run(d.in, start); end < len(d.in) && d.in[end] == '"' {
 		d.pos = end + 1
 		return d.in[start:end], nil
 	}
-	var err error
-	d.name, err = d.appendString(d.name[:0])
-	return d.name, err
-}
-
-func (d *decoder) fits() error {
-	if len(d.out) > len(d.in)+outLimit {
-		return fmt.Errorf("%d bytes of JSON hold over %d bytes of push", len(d.in), len(d.out))
+	err := d.skipString()
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	if *buf, err = grow(*buf, d.pos-start, d.set.charge); err != nil {
+		return nil, err
+	}
+	mark := len(*buf)
+	d.pos = start - 1
+	*buf, err = d.appendString(*buf)
+	return (*buf)[mark:], err
 }
 
 // parseInt reads a decimal int64: digits, and a minus sign at most.

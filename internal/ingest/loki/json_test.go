@@ -207,11 +207,11 @@ func referenceEntry(raw json.RawMessage) (e push.Entry, err error) {
 func checkJSON(t *testing.T, in []byte) {
 	t.Helper()
 	if !utf8.Valid(in) || bytes.Contains(in, []byte("ſ")) { // encoding/json repairs the one and folds the other to an s
-		_, _ = fromJSON(in)
+		_, _ = fromJSON(in, nil)
 		return
 	}
 	want, wantErr := referencePush(in)
-	b, err := fromJSON(in)
+	b, err := fromJSON(in, nil)
 	if err != nil {
 		if wantErr == nil && !strings.Contains(err.Error(), "nested over") && !strings.Contains(err.Error(), "bytes of JSON") {
 			t.Fatalf("%q: %v, the reference takes it", in, err)
@@ -327,7 +327,7 @@ func FuzzJSON(f *testing.F) {
 func TestJSONAsLoki(t *testing.T) {
 	f := func(in, labels string, lines ...string) {
 		t.Helper()
-		b, err := fromJSON([]byte(in))
+		b, err := fromJSON([]byte(in), nil)
 		if err != nil {
 			t.Fatalf("%s: %v", in, err)
 		}
@@ -350,15 +350,15 @@ func TestJSONAsLoki(t *testing.T) {
 	f("{\"streams\":[{\"stream\":{\"a\":\"\xff\"},\"values\":[[\"1\",\"\xfe\xff\"]]}]}", `{a="\xff"}`, "\xfe\xff")
 }
 
-func TestJSONOutLimit(t *testing.T) {
+func TestJSONAhead(t *testing.T) {
 	f := func(entry string, n int, ok bool) {
 		t.Helper()
 		in := []byte(`{"streams":[{"values":[` + strings.Repeat(entry+",", n) + `null]}]}`)
-		b, err := fromJSON(in)
+		b, err := fromJSON(in, nil)
 		if (err == nil) != ok {
 			t.Fatalf("%s: %v", entry, err)
 		}
-		if ok && (b.lines != n || cap(b.raw) > len(in)+2*outLimit) {
+		if ok && (b.lines != n || cap(b.raw) > len(in)+2*ahead) {
 			t.Errorf("%s: %d lines, %d bytes for %d", entry, b.lines, cap(b.raw), len(in))
 		}
 	}
@@ -366,7 +366,7 @@ func TestJSONOutLimit(t *testing.T) {
 	f(`["-1"]`, 100, true)
 	f(`["-1"]`, 100_000, false)
 	in := []byte(`{"streams":[{"stream":{"a":"` + strings.Repeat("\x7f", 100_000) + `"}}]}`)
-	if _, err := fromJSON(in); err == nil {
+	if _, err := fromJSON(in, nil); err == nil {
 		t.Error("a label of control characters got four times its memory")
 	}
 }

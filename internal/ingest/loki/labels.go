@@ -3,24 +3,33 @@ package loki
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 )
 
 const metricName = "__name__"
 
+// metricLabel is metricName as labels hold it. Nobody writes to it.
+var metricLabel = []byte(metricName)
+
+// maxLabels bounds the labels of one stream where they are read at all. Upstream takes 15, unless it was told otherwise.
+const maxLabels = 1 << 10
+
 // pair is a label, unquoted. Both point into the push or into labelSet.buf.
 type pair struct{ name, value []byte }
 
-// labelSet is the labels of one stream, used again for the next.
+// labelSet is the labels of one stream, used again for the next. What it takes is booked before it is taken.
 type labelSet struct {
 	pairs []pair
 	// buf holds what had to be unescaped. When it grows, pairs go on pointing into the old one, which nobody writes to.
-	buf []byte
+	buf    []byte
+	charge ingest.Charge
 }
 
 // syntaxError says where a label string is wrong, without showing what stands there.
@@ -29,17 +38,36 @@ type syntaxError struct {
 	at   int
 }
 
+func (e *syntaxError) Error() string { return fmt.Sprintf("labels: %s at byte %d", e.what, e.at) }
+
 func (s *labelSet) reset() {
 	s.pairs, s.buf = s.pairs[:0], s.buf[:0]
+}
+
+// add adds a label that ends at byte at.
+func (s *labelSet) add(name, value []byte, at int) (err error) {
+	if len(s.pairs) == maxLabels {
+		return &syntaxError{fmt.Sprintf("over %d labels", maxLabels), at}
+	}
+	if s.pairs, err = grow(s.pairs, 1, s.charge); err == nil {
+		s.pairs = append(s.pairs, pair{name, value})
+	}
+	return err
 }
 
 // parse reads a label string as Loki does, which uses the PromQL series syntax: name{a="b", "c"='d', e=`f`,} with
 // white space and comments anywhere between. Labels with an empty value are absent. They end up sorted by name.
 //
 // It differs from Prometheus' ParseMetric where Loki refuses the stream in a later step anyway: a name that occurs twice,
-// and the empty name.
-func (s *labelSet) parse(text []byte) *syntaxError {
+// and the empty name. An error that is no *syntaxError is not about the labels: there was no room.
+func (s *labelSet) parse(text []byte) (err error) {
 	s.reset()
+	if bytes.IndexByte(text, '\\') >= 0 {
+		// Once is enough: an escape sequence is longer than what it stands for.
+		if s.buf, err = grow(s.buf, len(text), s.charge); err != nil {
+			return err
+		}
+	}
 	p := blank(text, 0)
 	if p < len(text) && (letter(text[p]) || text[p] == ':') {
 		end := p
@@ -49,7 +77,9 @@ func (s *labelSet) parse(text []byte) *syntaxError {
 		if reserved(text[p:end]) {
 			return &syntaxError{"a PromQL keyword where a metric name may be", p}
 		}
-		s.metric(text[p:end])
+		if err = s.add(metricLabel, text[p:end], end); err != nil {
+			return err
+		}
 		p = blank(text, end)
 	}
 	if p == len(text) {
@@ -62,7 +92,6 @@ func (s *labelSet) parse(text []byte) *syntaxError {
 		if p < len(text) && text[p] == '}' {
 			break
 		}
-		var err *syntaxError
 		if p, err = s.item(text, p); err != nil {
 			return err
 		}
@@ -80,7 +109,7 @@ func (s *labelSet) parse(text []byte) *syntaxError {
 }
 
 // item reads name="value", or "metric name" alone, and the blank after it.
-func (s *labelSet) item(text []byte, p int) (next int, err *syntaxError) {
+func (s *labelSet) item(text []byte, p int) (next int, err error) {
 	var name []byte
 	quoted := false
 	switch {
@@ -103,8 +132,7 @@ func (s *labelSet) item(text []byte, p int) (next int, err *syntaxError) {
 		if !quoted {
 			return 0, &syntaxError{"= expected", p}
 		}
-		s.metric(name)
-		return p, nil
+		return p, s.add(metricLabel, name, p)
 	}
 	p = blank(text, p+1)
 	if p == len(text) || !quote(text[p]) {
@@ -114,19 +142,11 @@ func (s *labelSet) item(text []byte, p int) (next int, err *syntaxError) {
 	if err != nil {
 		return 0, err
 	}
-	s.pairs = append(s.pairs, pair{name, value})
-	return blank(text, p), nil
-}
-
-// metric adds the label that a metric name is.
-func (s *labelSet) metric(name []byte) {
-	mark := len(s.buf)
-	s.buf = append(s.buf, metricName...)
-	s.pairs = append(s.pairs, pair{s.buf[mark:], name})
+	return blank(text, p), s.add(name, value, p)
 }
 
 // unquote reads the string whose opening quote is text[p] and returns where it ends.
-func (s *labelSet) unquote(text []byte, p int) (value []byte, next int, err *syntaxError) {
+func (s *labelSet) unquote(text []byte, p int) (value []byte, next int, err error) {
 	q := text[p]
 	start := p + 1
 	mark := -1 // where in buf the value is, once it had an escape
@@ -172,7 +192,7 @@ func (s *labelSet) unquote(text []byte, p int) (value []byte, next int, err *syn
 	return nil, 0, &syntaxError{"quoted string does not end", p}
 }
 
-func (s *labelSet) finish() *syntaxError {
+func (s *labelSet) finish() error {
 	s.pairs = slices.DeleteFunc(s.pairs, func(p pair) bool { return len(p.value) == 0 })
 	s.sort()
 	for i, p := range s.pairs {
@@ -226,9 +246,6 @@ func (s *labelSet) append(dst []byte, stamps []labels.Label) []byte {
 }
 
 func appendLabel[T string | []byte](dst []byte, start int, name, value T) []byte {
-	if len(value) == 0 {
-		return dst
-	}
 	if len(dst) > start {
 		dst = append(dst, ", "...)
 	}
@@ -240,32 +257,69 @@ func appendLabel[T string | []byte](dst []byte, start int, name, value T) []byte
 	return appendQuoted(append(dst, '='), value)
 }
 
+// textLen is how many bytes append writes without stamps.
+func (s *labelSet) textLen() int {
+	n := len("{}") + max(0, len(s.pairs)-1)*len(", ")
+	for _, p := range s.pairs {
+		if identifier(p.name) {
+			n += len(p.name)
+		} else {
+			n += quotedLen(p.name)
+		}
+		n += len("=") + quotedLen(p.value)
+	}
+	return n
+}
+
 // appendQuoted quotes v as strconv.Quote does, but for U+FFFD: Loki's parser takes that only as an escape.
 func appendQuoted[T string | []byte](dst []byte, v T) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(v); {
-		if plain := v[i] >= ' ' && v[i] < 0x7f && v[i] != '"' && v[i] != '\\'; plain {
+		if bare(v[i]) {
 			i++
 			continue
 		}
 		dst = append(dst, v[start:i]...)
-		one := string(v[i:min(i+utf8.UTFMax, len(v))]) // so short that it is not allocated
-		r, size := utf8.DecodeRuneInString(one)
-		if r == utf8.RuneError && size > 1 {
-			dst = append(dst, `\ufffd`...)
-		} else {
-			mark := len(dst)
-			dst = strconv.AppendQuote(dst, one[:size])
-			dst = append(dst[:mark], dst[mark+1:len(dst)-1]...) // without its quotes
-		}
+		var size int
+		dst, size = appendRune(dst, v[i:])
 		i += size
 		start = i
 	}
 	return append(append(dst, v[start:]...), '"')
 }
 
-func quotedLen(v string) int { return len(appendQuoted(nil, v)) }
+// quotedLen is how many bytes appendQuoted writes.
+func quotedLen[T string | []byte](v T) int {
+	n := len(`""`)
+	for i := 0; i < len(v); {
+		if bare(v[i]) {
+			n++
+			i++
+			continue
+		}
+		var room [len(`\U0010ffff`) + 2]byte
+		quoted, size := appendRune(room[:0], v[i:])
+		n += len(quoted)
+		i += size
+	}
+	return n
+}
+
+// bare says whether c stands for itself between quotes.
+func bare(c byte) bool { return c >= ' ' && c < 0x7f && c != '"' && c != '\\' }
+
+// appendRune appends the first rune of v as it stands between quotes, and says how many bytes of v that is.
+func appendRune[T string | []byte](dst []byte, v T) (out []byte, size int) {
+	one := string(v[:min(utf8.UTFMax, len(v))]) // so short that it is not allocated
+	r, size := utf8.DecodeRuneInString(one)
+	if r == utf8.RuneError && size > 1 {
+		return append(dst, `\ufffd`...), size
+	}
+	mark := len(dst)
+	dst = strconv.AppendQuote(dst, one[:size])
+	return append(dst[:mark], dst[mark+1:len(dst)-1]...), size // without its quotes
+}
 
 // growth is the most that append adds to a label string that parse took.
 func growth(text []byte) int {

@@ -25,11 +25,11 @@ func checkLabels(t *testing.T, text string) {
 		return
 	}
 	if gotErr != nil {
-		if gotErr.what == "a label name that occurs twice" || gotErr.what == "a label without a name" {
+		if what := gotErr.(*syntaxError).what; what == "a label name that occurs twice" || what == "a label without a name" {
 			checkDeliberate(t, text, want)
 			return
 		}
-		t.Fatalf("%q: %v at %d, reference: %s", text, gotErr.what, gotErr.at, want)
+		t.Fatalf("%q: %v, reference: %s", text, gotErr, want)
 	}
 	want = want.WithoutEmpty()
 	got := promlabels.NewScratchBuilder(len(s.pairs))
@@ -40,6 +40,9 @@ func checkLabels(t *testing.T, text string) {
 		t.Fatalf("%q: got %s, want %s", text, g, want)
 	}
 	canonical := s.append(nil, nil)
+	if n := s.textLen(); n != len(canonical) {
+		t.Fatalf("%q: %d bytes promised for %q", text, n, canonical)
+	}
 	if over := len(canonical) - len(text); over > growth([]byte(text)) {
 		t.Fatalf("%q grew by %d to %q, promised %d", text, over, canonical, growth([]byte(text)))
 	}
@@ -126,7 +129,7 @@ func TestStampLabels(t *testing.T) {
 		t.Helper()
 		var s labelSet
 		if err := s.parse([]byte(text)); err != nil {
-			t.Fatalf("%q: %v", text, err.what)
+			t.Fatalf("%q: %v", text, err)
 		}
 		if got := string(s.append(nil, stamps)); got != want {
 			t.Errorf("%q:\n got %s\nwant %s", text, got, want)

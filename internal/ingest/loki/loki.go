@@ -1,14 +1,15 @@
 // Package loki is the Loki push door: POST /loki/api/v1/push, protobuf with snappy as promtail and Alloy send it, or
 // JSON as curl and most libraries do. A protobuf push is walked, never built, and leaves as it came unless labels are
 // stamped on it; a JSON push is written as protobuf of the same message while it is read. It never judges what Loki
-// judges (age, length, number of labels), never merges streams and never looks inside a line.
+// judges (age, length, number of labels up to maxLabels), never merges streams and never looks inside a line. What it
+// builds besides lent buffers it books before it takes it.
 // internal/gateway lists Push and drives it.
 //
 // Facts about the wire are Loki 3.7's: pkg/loghttp/push, pkg/loghttp/query.go, pkg/push/push.proto.
 package loki
 
 import (
-	"fmt"
+	"errors"
 	"mime"
 	"net/http"
 	"strings"
@@ -40,10 +41,6 @@ var form = &ingest.Form{
 	},
 }
 
-// jsonWeight is measured: the protobuf of a push is at most as long as its JSON, and is built in one buffer of that
-// size. TestJSONWeight holds it to that; outLimit bounds the pushes that are made to break it.
-const jsonWeight = 1
-
 // open reads Content-Type and Content-Encoding. In protobuf pushes snappy is part of the format, whatever the header
 // says: gzip and deflate are around it.
 func open(h http.Header) (ingest.Content, error) {
@@ -52,9 +49,6 @@ func open(h http.Header) (ingest.Content, error) {
 		return ingest.Content{}, err
 	}
 	c := ingest.Content{JSON: json}
-	if json {
-		c.Weight = jsonWeight
-	}
 	encodings := h.Values("Content-Encoding")
 	if len(encodings) > 1 {
 		return ingest.Content{}, fault.New(fault.Unsupported, "%d Content-Encoding headers, 1 is taken", len(encodings))
@@ -95,30 +89,33 @@ func isJSON(h http.Header) (bool, error) {
 
 func decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
 	if c.JSON {
-		b, err := fromJSON(raw)
+		b, err := fromJSON(raw, c.Charge)
 		if err != nil {
-			return nil, ingest.Malformed("Loki JSON push", err)
+			return nil, malformed("Loki JSON push", err)
 		}
 		return b, nil
 	}
 	b, err := walk(raw)
 	if err != nil {
-		return nil, ingest.Malformed("Loki push", err)
+		return nil, malformed("Loki push", err)
 	}
 	return b, nil
 }
 
+// malformed is the error of a push that means nothing. That there was no room to find out is another matter.
+func malformed(what string, err error) *fault.Error {
+	var e *fault.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return ingest.Malformed(what, err)
+}
+
 // accept answers as Loki does: lines that were refused are a 400 though the rest is stored.
 func accept(_ ingest.Content, a ingest.Answer) ingest.Reply {
-	refused := 0
-	var text strings.Builder
-	for _, r := range a.Refused {
-		refused += r.Items
-		fmt.Fprintf(&text, "; %d %s: %s", r.Items, r.Reason, r.Text)
-	}
 	switch {
-	case refused > 0:
-		return plain(http.StatusBadRequest, fmt.Sprintf("%d lines refused, the rest was taken%s", refused, text.String()))
+	case len(a.Refused) > 0:
+		return ingest.TextReply(http.StatusBadRequest, ingest.RefusalText(a.Refused))
 	case a.Status == 0:
 		return ingest.Reply{Status: http.StatusNoContent}
 	}
@@ -126,16 +123,5 @@ func accept(_ ingest.Content, a ingest.Answer) ingest.Reply {
 }
 
 func refuse(_ http.Header, e *fault.Error) ingest.Reply {
-	return plain(e.HTTPStatus(), e.Public)
-}
-
-// plain is a text answer. Its text is one line whatever was put into it.
-func plain(status int, text string) ingest.Reply {
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' {
-			return ' '
-		}
-		return r
-	}, text)
-	return ingest.Reply{Status: status, ContentType: "text/plain; charset=utf-8", Body: append([]byte(text), '\n')}
+	return ingest.TextReply(e.HTTPStatus(), e.Public)
 }

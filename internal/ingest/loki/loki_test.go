@@ -28,7 +28,7 @@ func TestOpen(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q, %q: %v", contentType, encoding, err)
 		}
-		if c.JSON != json || !slices.Equal(c.Codecs, codecs) || (c.Weight > 0) != json {
+		if c.JSON != json || !slices.Equal(c.Codecs, codecs) || c.Weight != 0 {
 			t.Errorf("%q, %q: got %+v", contentType, encoding, c)
 		}
 	}
@@ -73,7 +73,7 @@ func TestAnswers(t *testing.T) {
 		t.Errorf("nothing sent: %+v", r)
 	}
 	r := accept(ingest.Content{}, ingest.Answer{Status: 204, Refused: []ingest.Refusal{{Reason: "invalid_item", Items: 3, Text: "stream 1:\nbad"}}})
-	if r.Status != http.StatusBadRequest || string(r.Body) != "3 lines refused, the rest was taken; 3 invalid_item: stream 1: bad\n" {
+	if r.Status != http.StatusBadRequest || string(r.Body) != "3 items refused (invalid_item): stream 1: bad\n" {
 		t.Errorf("refused: %d %q", r.Status, r.Body)
 	}
 	r = refuse(nil, fault.New(fault.TooLarge, "2 over 1"))

@@ -52,6 +52,22 @@ func (s *scanner) open(c byte, what string) error {
 	return nil
 }
 
+// each reads the array or object what, which begins with opening, and calls item at each of its elements or members.
+func (s *scanner) each(opening byte, what string, item func() error) error {
+	if err := s.open(opening, what); err != nil {
+		return err
+	}
+	closing := opening + 2 // so it is in ASCII for both kinds of bracket
+	for first := true; ; first = false {
+		if more, err := s.more(first, closing); err != nil || !more {
+			return err
+		}
+		if err := item(); err != nil {
+			return err
+		}
+	}
+}
+
 // more goes to the next element of an array or object, or past its closing bracket.
 func (s *scanner) more(first bool, closing byte) (bool, error) {
 	s.space()
@@ -88,8 +104,14 @@ func (s *scanner) skip(depth int) error {
 		if depth == maxNesting {
 			return s.fail(fmt.Sprintf("nested over %d deep", maxNesting))
 		}
-		s.pos++
-		return s.skipElements(c, depth+1)
+		return s.each(c, "", func() error {
+			if c == '{' {
+				if err := s.skipName(); err != nil {
+					return err
+				}
+			}
+			return s.skip(depth + 1)
+		})
 	case c == '-' || digit(c):
 		return s.skipNumber()
 	case s.literal("true") || s.literal("false") || s.literal("null"):
@@ -98,29 +120,24 @@ func (s *scanner) skip(depth int) error {
 	return s.fail("a value expected")
 }
 
-func (s *scanner) skipElements(opening byte, depth int) error {
-	closing := opening + 2 // so it is in ASCII for both kinds of bracket
-	for first := true; ; first = false {
-		if more, err := s.more(first, closing); err != nil || !more {
-			return err
-		}
-		if opening == '{' {
-			if s.peek() != '"' {
-				return s.fail("a member's name expected")
-			}
-			if err := s.skipString(); err != nil {
-				return err
-			}
-			if s.space(); s.peek() != ':' {
-				return s.fail(": expected")
-			}
-			s.pos++
-			s.space()
-		}
-		if err := s.skip(depth); err != nil {
-			return err
-		}
+func (s *scanner) skipName() error {
+	if s.peek() != '"' {
+		return s.fail("a member's name expected")
 	}
+	if err := s.skipString(); err != nil {
+		return err
+	}
+	return s.colon()
+}
+
+// colon reads what stands between the name of a member and its value.
+func (s *scanner) colon() error {
+	if s.space(); s.peek() != ':' {
+		return s.fail(": expected")
+	}
+	s.pos++
+	s.space()
+	return nil
 }
 
 func (s *scanner) skipNumber() error {

@@ -98,7 +98,7 @@ func (b *batch) walkStream(msg []byte) error {
 			regular = false
 		}
 	}
-	b.addStream(labels, regular)
+	b.addStream(growth(labels), regular)
 	return nil
 }
 

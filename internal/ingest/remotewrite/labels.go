@@ -45,10 +45,10 @@ func appendLabel(dst, name, value []byte) []byte {
 		dst = append(dst, labelValue<<3|2, byte(len(value)))
 		return append(dst, value...)
 	}
-	dst, mark, width := openSized(dst, v1Labels, size)
+	dst, mark := wire.OpenMessage(dst, v1Labels, size)
 	dst = wire.AppendBytes(dst, labelName, name)
 	dst = wire.AppendBytes(dst, labelValue, value)
-	return closeSized(dst, mark, width)
+	return wire.CloseMessage(dst, mark)
 }
 
 // find returns the index of the first of ls called name, -1 if there is none.

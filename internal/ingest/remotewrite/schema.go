@@ -1,7 +1,6 @@
 package remotewrite
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -224,29 +223,5 @@ func appendUpTo(dst, msg []byte, last int32) []byte {
 			dst = append(dst, f.Raw...)
 		}
 	}
-	return dst
-}
-
-// openSized appends the tag of field num and room for the length of a message that is thought to take up to most bytes.
-// Unlike wire.OpenMessage it rarely has to move the content: the size of a rewritten series is nearly known.
-func openSized(dst []byte, num int32, most int) (out []byte, mark, width int) {
-	dst = wire.AppendTag(dst, num, wire.Bytes)
-	width = wire.UvarintLen(uint64(most))
-	dst = append(dst, make([]byte, width)...)
-	return dst, len(dst), width
-}
-
-// closeSized sets the length of the message opened at mark.
-func closeSized(dst []byte, mark, width int) []byte {
-	n := len(dst) - mark
-	if w := wire.UvarintLen(uint64(n)); w != width {
-		if w > width {
-			panic("BUG: a message was opened for less than was written")
-		}
-		copy(dst[mark-width+w:], dst[mark:])
-		dst = dst[:len(dst)-width+w]
-		mark, width = mark-width+w, w
-	}
-	binary.PutUvarint(dst[mark-width:], uint64(n))
 	return dst
 }

@@ -158,7 +158,7 @@ func (w *toV1) appendSeries(dst, series []byte) []byte {
 	start := len(dst)
 	ls := canonical(w.collect(series), w.stamps)
 	w.scratch = ls
-	dst, mark := wire.OpenMessage(dst, v1Series)
+	dst, mark := wire.OpenMessage(dst, v1Series, 0)
 	for i := range ls {
 		dst = appendLabel(dst, ls[i].name, ls[i].value)
 	}
@@ -241,7 +241,7 @@ func (w *toV1) appendHistogram(dst []byte, f *wire.Field, ls []label) []byte {
 }
 
 func (w *toV1) appendExemplar(dst, exemplar []byte) []byte {
-	dst, mark := wire.OpenMessage(dst, v1Exemplars)
+	dst, mark := wire.OpenMessage(dst, v1Exemplars, 0)
 	ls := sorted(w.exemplar.collect(exemplar))
 	for i := range ls {
 		dst = appendLabel(dst, ls[i].name, ls[i].value)
@@ -262,7 +262,7 @@ func (w *toV1) lift(ls []label, m metadata) {
 }
 
 func (w *toV1) appendMetadata(dst []byte, l *lifted) []byte {
-	dst, mark := wire.OpenMessage(dst, v1Metadata)
+	dst, mark := wire.OpenMessage(dst, v1Metadata, 0)
 	if l.metadata.kind != 0 {
 		dst = wire.AppendVarint(dst, metadataType, l.metadata.kind)
 	}

@@ -109,7 +109,7 @@ func (w *toV2) resolve(ls []label) []label {
 
 // appendSeries appends a series of 2.0 with labels ls and what series has in fields from to to.
 func (w *toV2) appendSeries(dst, series []byte, ls []label, from, to int32) []byte {
-	dst, mark := wire.OpenMessage(dst, v2Series)
+	dst, mark := wire.OpenMessage(dst, v2Series, 0)
 	dst = appendLabelRefs(dst, ls)
 	var f wire.Field
 	for len(series) > 0 {
@@ -138,8 +138,8 @@ func (w *toV2) appendSeries(dst, series []byte, ls []label, from, to int32) []by
 
 // appendMessage appends field num with the fields of msg up to last.
 func appendMessage(dst []byte, num int32, msg []byte, last int32) []byte {
-	dst, mark, width := openSized(dst, num, len(msg))
-	return closeSized(appendUpTo(dst, msg, last), mark, width)
+	dst, mark := wire.OpenMessage(dst, num, len(msg))
+	return wire.CloseMessage(appendUpTo(dst, msg, last), mark)
 }
 
 func (w *toV2) appendExemplar(dst, exemplar []byte) []byte {
@@ -148,7 +148,7 @@ func (w *toV2) appendExemplar(dst, exemplar []byte) []byte {
 		l := &w.exemplar[i]
 		l.nameRef, l.valueRef = w.symbols.ref(l.name), w.symbols.ref(l.value)
 	}
-	dst, mark := wire.OpenMessage(dst, v2Exemplars)
+	dst, mark := wire.OpenMessage(dst, v2Exemplars, 0)
 	dst = appendLabelRefs(dst, sorted(w.exemplar))
 	dst = appendExemplarRest(dst, exemplar)
 	return wire.CloseMessage(dst, mark)
@@ -191,7 +191,7 @@ func (w *toV2) appendMetadata(dst []byte, ls []label) []byte {
 		m.used = true
 		w.families.used++
 	}
-	dst, mark := wire.OpenMessage(dst, v2Metadata)
+	dst, mark := wire.OpenMessage(dst, v2Metadata, 0)
 	if m.kind != 0 {
 		dst = wire.AppendVarint(dst, metadataType, m.kind)
 	}

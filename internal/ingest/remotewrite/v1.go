@@ -242,10 +242,10 @@ func (b *batchV1) stamp(dst []byte, f *wire.Field, stamps []label) []byte {
 	for i := range stamps {
 		most += len(stamps[i].raw)
 	}
-	dst, mark, width := openSized(dst, v1Series, most)
+	dst, mark := wire.OpenMessage(dst, v1Series, most)
 	if !b.ragged {
 		if out, ok := mergeV1(dst, f.Data, stamps); ok {
-			return closeSized(out, mark, width)
+			return wire.CloseMessage(out, mark)
 		}
 	}
 	ls := b.collect(f.Data)
@@ -262,7 +262,7 @@ func (b *batchV1) stamp(dst []byte, f *wire.Field, stamps []label) []byte {
 			dst = append(dst, g.Raw...)
 		}
 	}
-	return closeSized(dst, mark, width)
+	return wire.CloseMessage(dst, mark)
 }
 
 // mergeV1 appends series with stamps, in one walk and by copying the stretches between them. It gives up where the labels

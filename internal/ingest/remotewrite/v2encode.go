@@ -195,12 +195,12 @@ func (b *batchV2) stamp(dst []byte, f *wire.Field, stamps []label) []byte {
 	for i := range stamps {
 		added += len(stamps[i].raw)
 	}
-	dst, mark, width := openSized(dst, v2Series, len(f.Data)+added+8)
+	dst, mark := wire.OpenMessage(dst, v2Series, len(f.Data)+added+8)
 	var refs wire.Field
 	if !b.ragged {
 		rest := next(f.Data, &refs)
 		if out, ok := b.merge(dst, refs.Data, stamps, added); ok {
-			return closeSized(append(out, rest...), mark, width)
+			return wire.CloseMessage(append(out, rest...), mark)
 		}
 	}
 	ls := b.collect(f.Data)
@@ -216,13 +216,13 @@ func (b *batchV2) stamp(dst []byte, f *wire.Field, stamps []label) []byte {
 			dst = append(dst, refs.Raw...)
 		}
 	}
-	return closeSized(dst, mark, width)
+	return wire.CloseMessage(dst, mark)
 }
 
 // merge appends refs with those of the stamps, in one walk and by copying the stretches between them. It gives up where
 // the labels are not strictly sorted or a value is empty.
 func (b *batchV2) merge(dst, refs []byte, stamps []label, added int) ([]byte, bool) {
-	dst, mark, width := openSized(dst, v2Refs, len(refs)+added)
+	dst, mark := wire.OpenMessage(dst, v2Refs, len(refs)+added)
 	var prev []byte
 	done, copied := 0, 0
 	for at := 0; at < len(refs); {
@@ -248,7 +248,7 @@ func (b *batchV2) merge(dst, refs []byte, stamps []label, added int) ([]byte, bo
 	for ; done < len(stamps); done++ {
 		dst = append(dst, stamps[done].raw...)
 	}
-	return closeSized(dst, mark, width), true
+	return wire.CloseMessage(dst, mark), true
 }
 
 // appendLabelRefs appends ls as field 1 of a series or exemplar of v2.
@@ -256,7 +256,7 @@ func appendLabelRefs(dst []byte, ls []label) []byte {
 	if len(ls) == 0 {
 		return dst
 	}
-	dst, mark := wire.OpenMessage(dst, v2Refs)
+	dst, mark := wire.OpenMessage(dst, v2Refs, 0)
 	for i := range ls {
 		dst = appendRefs(dst, ls[i])
 	}
