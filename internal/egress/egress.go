@@ -51,7 +51,7 @@ type Upstream struct {
 
 // connection is what depends on secrets.
 type connection struct {
-	transport http.RoundTripper
+	transport *transport
 	// http is what transport was built from.
 	http promconfig.HTTPClientConfig
 	// authorization is the header's value; empty where the transport makes its own (oauth2) or there is none.
@@ -105,19 +105,21 @@ func (u *Upstream) Prepare(cfg promconfig.HTTPClientConfig) (use func(), err err
 		c.transport = old.transport
 		return func() { u.conn.Store(c) }, nil
 	}
+	var rt http.RoundTripper
 	if u.grpc {
-		c.transport, err = grpcTransport(cfg, u.url.Scheme)
+		rt, err = grpcTransport(cfg, u.url.Scheme)
 	} else {
-		c.transport, err = promconfig.NewRoundTripperFromConfig(cfg, u.Environment+"/"+u.Name,
+		rt, err = promconfig.NewRoundTripperFromConfig(cfg, u.Environment+"/"+u.Name,
 			promconfig.WithDialContextFunc(dial), promconfig.WithIdleConnTimeout(90*time.Second))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("http client of upstream %s: %w", u.Name, err)
 	}
+	c.transport = &transport{RoundTripper: rt}
 	return func() {
 		u.conn.Store(c)
 		if old != nil {
-			closeIdle(old.transport)
+			old.transport.retire()
 		}
 	}, nil
 }
@@ -128,8 +130,8 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
 }
 
-// Close closes connections that no push uses.
-func (u *Upstream) Close() { closeIdle(u.conn.Load().transport) }
+// Close closes all connections as soon as no push uses one. Pushes that come all the same are still sent.
+func (u *Upstream) Close() { u.conn.Load().transport.retire() }
 
 // URL is where pushes go, without anything secret.
 func (u *Upstream) URL() string { return u.url.Redacted() }
@@ -141,12 +143,6 @@ func harmless(name string) error {
 		return fmt.Errorf("%s would let a push be sent twice", n)
 	}
 	return nil
-}
-
-func closeIdle(rt http.RoundTripper) {
-	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
 }
 
 func authorization(cfg promconfig.HTTPClientConfig) string {
@@ -210,6 +206,8 @@ const (
 // ctx ends the call when the sender goes away; the caller sets the deadline.
 func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
 	c := u.conn.Load()
+	c.transport.enter()
+	defer c.transport.leave()
 	if u.grpc {
 		return u.call(ctx, c, r)
 	}
