@@ -57,6 +57,11 @@ func (a *Account) Add(n int) *fault.Error {
 	}
 	// The narrowest first: who is over its own half is told so, and never stands in the way of the others meanwhile.
 	limit := a.f.max.Load()
+	if alone := a.held + d; alone > limit/2 && (a.client != nil || a.upstream != nil) {
+		// No retry can mend this, and still it is not the sender who has to: the key can be raised while it retries.
+		return fault.New(fault.Overloaded, "no room in flight: this push alone needs %d bytes, over half of server.max_inflight_bytes=%d, "+
+			"and can never pass: raise the key, or send smaller pushes", alone, limit/2).WithAfter(fault.Soon())
+	}
 	if s := a.client; s != nil {
 		if used, ok := take(&s.used, d, limit/2); !ok {
 			return overloaded(s.Name+" holds", used, limit/2, "half of server.max_inflight_bytes")
