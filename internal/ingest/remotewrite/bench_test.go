@@ -102,14 +102,14 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("%s as %s with %d stamps: %v allocations, want %v at most", p.Name, form.Name, len(e.Stamps), many, most)
 		}
 	}
-	f(V1, k8sV1, FormV1, 0, 1)
-	f(V1, k8sV1, FormV1, 1, 14)
-	f(V2, k8sV2, FormV2, 0, 1)
-	f(V2, k8sV2, FormV2, 1, 14)
-	f(V1, unsortedV1, FormV1, 1, 22)
-	f(V2, unsortedV2, FormV2, 1, 22)
-	f(V1, unsortedV1, FormV2, 1, 50)
-	f(V2, unsortedV2, FormV1, 1, 50)
+	f(V1, k8sV1, formV1, 0, 1)
+	f(V1, k8sV1, formV1, 1, 14)
+	f(V2, k8sV2, formV2, 0, 1)
+	f(V2, k8sV2, formV2, 1, 14)
+	f(V1, unsortedV1, formV1, 1, 22)
+	f(V2, unsortedV2, formV2, 1, 22)
+	f(V1, unsortedV1, formV2, 1, 50)
+	f(V2, unsortedV2, formV1, 1, 50)
 }
 
 const benchSeries = 2000
@@ -147,19 +147,19 @@ func BenchmarkV2Decode(b *testing.B) { benchDecode(b, V2, k8sV2(benchSeries)) }
 // The rest is from Decode to Encode.
 
 func BenchmarkV1Stamp(b *testing.B) {
-	benchEncode(b, V1, k8sV1(benchSeries), ingest.Edit{Form: FormV1, Stamps: stampSets[1]})
+	benchEncode(b, V1, k8sV1(benchSeries), ingest.Edit{Form: formV1, Stamps: stampSets[1]})
 }
 
 func BenchmarkV2Stamp(b *testing.B) {
-	benchEncode(b, V2, k8sV2(benchSeries), ingest.Edit{Form: FormV2, Stamps: stampSets[1]})
+	benchEncode(b, V2, k8sV2(benchSeries), ingest.Edit{Form: formV2, Stamps: stampSets[1]})
 }
 
 func BenchmarkV1ToV2(b *testing.B) {
-	benchEncode(b, V1, k8sV1(benchSeries), ingest.Edit{Form: FormV2, Stamps: stampSets[1]})
+	benchEncode(b, V1, k8sV1(benchSeries), ingest.Edit{Form: formV2, Stamps: stampSets[1]})
 }
 
 func BenchmarkV2ToV1(b *testing.B) {
-	benchEncode(b, V2, k8sV2(benchSeries), ingest.Edit{Form: FormV1, Stamps: stampSets[1]})
+	benchEncode(b, V2, k8sV2(benchSeries), ingest.Edit{Form: formV1, Stamps: stampSets[1]})
 }
 
 // BenchmarkReference is what the structs cost: decode alone.

@@ -24,9 +24,9 @@ func TestV1ToV2LikeStructs(t *testing.T) {
 		}
 		b := decode(t, V1, raw)
 		for _, stamps := range stampSets {
-			res, body := encode(t, b, raw, ingest.Edit{Form: FormV2, Stamps: stamps})
+			res, body := encode(t, b, raw, ingest.Edit{Form: formV2, Stamps: stamps})
 			want, lost := toV2Reference(req, stamps)
-			if res.Form != FormV2 || res.Unchanged || res.Sent != countV1(req) || len(res.Refused) > 0 || lossOf(res, "metadata") != lost {
+			if res.Form != formV2 || res.Unchanged || res.Sent != countV1(req) || len(res.Refused) > 0 || lossOf(res, "metadata") != lost {
 				t.Fatalf("result %+v, want %d metadata lost", res, lost)
 			}
 			got := unmarshalV2(t, body)
@@ -50,10 +50,10 @@ func TestV2ToV1LikeStructs(t *testing.T) {
 		}
 		b := decode(t, V2, raw)
 		for _, stamps := range stampSets {
-			res, body := encode(t, b, raw, ingest.Edit{Form: FormV1, Stamps: stamps})
-			want, custom, starts := toV1Reference(req, stamps)
-			if res.Form != FormV1 || res.Unchanged || res.Sent != countV1(want) || lossOf(res, "start_timestamps") != starts {
-				t.Fatalf("result %+v, want %+v sent and %d start timestamps lost", res, countV1(want), starts)
+			res, body := encode(t, b, raw, ingest.Edit{Form: formV1, Stamps: stamps})
+			want, custom, starts, unlifted := toV1Reference(req, stamps)
+			if res.Form != formV1 || res.Unchanged || res.Sent != countV1(want) || lossOf(res, "start_timestamps") != starts || lossOf(res, "metadata") != unlifted {
+				t.Fatalf("result %+v, want %+v sent, %d start timestamps and %d metadata lost", res, countV1(want), starts, unlifted)
 			}
 			refused := 0
 			for _, x := range res.Refused {
@@ -103,11 +103,11 @@ func TestThereAndBack(t *testing.T) {
 			return len(ts.Samples)+len(ts.Histograms)+len(ts.Exemplars) == 0
 		})
 		raw := must(req.Marshal())
-		_, v2 := encode(t, decode(t, V1, raw), raw, ingest.Edit{Form: FormV2})
+		_, v2 := encode(t, decode(t, V1, raw), raw, ingest.Edit{Form: formV2})
 		if len(req.Timeseries) == 0 {
 			continue
 		}
-		_, back := encode(t, decode(t, V2, v2), v2, ingest.Edit{Form: FormV1})
+		_, back := encode(t, decode(t, V2, v2), v2, ingest.Edit{Form: formV1})
 		equalV1(t, unmarshalV1(t, back), req)
 	}
 }
@@ -119,13 +119,13 @@ func TestFamilies(t *testing.T) {
 		symbols := []string{"", "__name__", metric, "help me", "seconds"}
 		m := wire.AppendVarint(wire.AppendVarint(wire.AppendVarint(nil, metadataType, uint64(typ)), v2MetadataHelp, 3), v2MetadataUnit, 4)
 		raw := requestV2(symbols, wire.AppendBytes(seriesV2([]byte{1, 2}, oneSample...), v2Metadata, m))
-		_, v1 := encode(t, decode(t, V2, raw), raw, ingest.Edit{Form: FormV1})
+		_, v1 := encode(t, decode(t, V2, raw), raw, ingest.Edit{Form: formV1})
 		got := unmarshalV1(t, v1).Metadata
 		want := prompb.MetricMetadata{Type: typ, MetricFamilyName: family, Help: "help me", Unit: "seconds"}
 		if len(got) != 1 || got[0].String() != want.String() {
 			t.Errorf("%s: got %v, want %v", metric, got, want)
 		}
-		res, v2 := encode(t, decode(t, V1, v1), v1, ingest.Edit{Form: FormV2})
+		res, v2 := encode(t, decode(t, V1, v1), v1, ingest.Edit{Form: formV2})
 		equalV2(t, unmarshalV2(t, v2), unmarshalV2(t, raw))
 		if len(res.Lost) > 0 {
 			t.Errorf("%s: lost %+v", metric, res.Lost)
@@ -150,7 +150,7 @@ func TestFamilies(t *testing.T) {
 			Timeseries: []prompb.TimeSeries{{Labels: []prompb.Label{{Name: "__name__", Value: metric}}}},
 			Metadata:   []prompb.MetricMetadata{{Type: typ, MetricFamilyName: family}},
 		}).Marshal())
-		res, _ := encode(t, decode(t, V1, raw), raw, ingest.Edit{Form: FormV2})
+		res, _ := encode(t, decode(t, V1, raw), raw, ingest.Edit{Form: formV2})
 		if (lossOf(res, "metadata") == 0) != found {
 			t.Errorf("%s of family %s: %+v", metric, family, res.Lost)
 		}
@@ -169,7 +169,7 @@ func TestMixedSeriesSplit(t *testing.T) {
 		Samples:    []prompb.Sample{{Value: 1, Timestamp: 1}},
 		Histograms: []prompb.Histogram{{Count: &prompb.Histogram_CountInt{CountInt: 1}, Timestamp: 2}},
 	}}}).Marshal())
-	_, body := encode(t, decode(t, V1, raw), raw, ingest.Edit{Form: FormV2})
+	_, body := encode(t, decode(t, V1, raw), raw, ingest.Edit{Form: formV2})
 	got := unmarshalV2(t, body).Timeseries
 	if len(got) != 2 || len(got[0].Samples) != 1 || len(got[0].Histograms) != 0 || len(got[1].Samples) != 0 || len(got[1].Histograms) != 1 {
 		t.Errorf("%v", got)
@@ -181,7 +181,7 @@ func TestUnknownFieldsDoNotCross(t *testing.T) {
 	sample := wire.AppendString(wire.AppendVarint(wire.AppendFixed64(nil, 1, 1), 2, 5), 3, "not a number")
 	series := wire.AppendString(wire.AppendBytes(appendLabel(nil, []byte("a"), []byte("b")), v1Samples, sample), 5, "not metadata")
 	raw := wire.AppendVarint(wire.AppendBytes(nil, v1Series, series), 2, 1)
-	_, body := encode(t, decode(t, V1, raw), raw, ingest.Edit{Form: FormV2})
+	_, body := encode(t, decode(t, V1, raw), raw, ingest.Edit{Form: formV2})
 	got := unmarshalV2(t, body)
 	if s := got.Timeseries[0].Samples[0]; s.StartTimestamp != 0 || s.Timestamp != 5 || math.Float64bits(s.Value) != 1 || len(got.XXX_unrecognized) > 0 {
 		t.Errorf("%v", got)
@@ -200,7 +200,7 @@ func TestV2ToV1Losses(t *testing.T) {
 	}}}
 	req.Timeseries[0].XXX_unrecognized = wire.AppendVarint(nil, v2Created, 77)
 	raw := must(req.Marshal())
-	res, body := encode(t, decode(t, V2, raw), raw, ingest.Edit{Form: FormV1})
+	res, body := encode(t, decode(t, V2, raw), raw, ingest.Edit{Form: formV1})
 	if lossOf(res, "start_timestamps") != 2 || res.Sent != (ingest.Count{Items: 1, Histograms: 1, Exemplars: 1}) {
 		t.Errorf("%+v", res)
 	}
@@ -223,10 +223,10 @@ func TestExpansionBomb(t *testing.T) {
 	}
 	raw := requestV2([]string{"", strings.Repeat("x", symbol)}, all...)
 	b := decode(t, V2, raw)
-	if got := b.Bound(ingest.Edit{Form: FormV1}); got < symbol*refs*series {
+	if got := b.Bound(ingest.Edit{Form: formV1}); got < symbol*refs*series {
 		t.Errorf("Bound is %d for %d bytes that would be %d", got, len(raw), symbol*refs*series)
 	}
-	if got := b.Bound(ingest.Edit{Form: FormV2, Stamps: stampSets[1]}); got > len(raw)+100*series {
+	if got := b.Bound(ingest.Edit{Form: formV2, Stamps: stampSets[1]}); got > len(raw)+100*series {
 		t.Errorf("Bound is %d for %d bytes that hardly grow", got, len(raw))
 	}
 }

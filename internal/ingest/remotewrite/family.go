@@ -17,7 +17,7 @@ const (
 
 // suffixes are what the series of a family of that type append to its name. A counter's own name is not among them:
 // in Prometheus' text format a counter's family is called like its series, _total included.
-func suffixes(kind uint64) []string {
+func suffixes(kind int32) []string {
 	switch kind {
 	case typeCounter:
 		return []string{"_total"}
@@ -35,7 +35,7 @@ func suffixes(kind uint64) []string {
 
 // familyOf is the name under which 1.0 sends metadata of the metric called name: without what a histogram or summary
 // appends. _total and _info stay: that is what Prometheus' own 1.0 sender shows for them.
-func familyOf(name []byte, kind uint64) []byte {
+func familyOf(name []byte, kind int32) []byte {
 	if kind == typeCounter || kind == typeInfo {
 		return name
 	}
@@ -47,61 +47,89 @@ func familyOf(name []byte, kind uint64) []byte {
 	return name
 }
 
-// families is the metadata of a 1.0 push by family name.
+// metadata is what is said of a metric. Help and unit are in a symbol table.
+type metadata struct {
+	kind       int32
+	help, unit uint32
+}
+
+// said says whether anything is.
+func (m metadata) said() bool { return m != metadata{} }
+
+// families is the metadata of a push by family name.
 type families struct {
-	all  map[string]*family
-	used int // how many of them some series has
+	names *symbols
+	all   []family // in the order of names; the first is the empty name, which no metric has
+	used  int      // how many of them some series has
 }
 
 // family is one MetricMetadata.
 type family struct {
-	kind       uint64
-	help, unit uint32 // in the symbol table
-	used       bool
+	metadata
+	message []byte // as 1.0 has it; its strings get into the symbol table only if a series needs them
+	used    bool
 }
 
-// readFamilies reads the metadata of a push into t. Where a family comes twice, the last one counts.
-func (b *batchV1) readFamilies(t *symbols) families {
-	all := make(map[string]*family, b.metadata)
+func newFamilies(books *booking, n int) families {
+	fs := families{names: newSymbols(books, n)}
+	fs.all, _ = room(books, fs.all, n+1)
+	fs.all = append(fs.all, family{})
+	return fs
+}
+
+// add returns where in all the family called name is, and whether it is new. Without room it is the empty name's.
+func (fs *families) add(name []byte) (at int, news bool) {
+	at = int(fs.names.ref(name))
+	if at < len(fs.all) {
+		return at, false
+	}
+	all, ok := room(fs.names.books, fs.all, 1)
+	if !ok {
+		return 0, false
+	}
+	fs.all = append(all, family{})
+	return at, true
+}
+
+// readFamilies reads the metadata of a push. Where a family comes twice, the last one counts.
+func (b *batchV1) readFamilies() families {
+	fs := newFamilies(&b.books, min(b.metadata, 1<<10))
 	var f, g wire.Field
-	for msg := b.raw; len(msg) > 0; {
+	for msg := b.raw; len(msg) > 0 && b.books.err == nil; {
 		if msg = next(msg, &f); f.Num != v1Metadata {
 			continue
 		}
-		var m family
-		var name, help, unit []byte
+		m := family{message: f.Data}
+		var name []byte
 		for msg := f.Data; len(msg) > 0; {
 			msg = next(msg, &g)
 			switch g.Num {
 			case metadataType:
-				m.kind = g.Int
+				m.kind = int32(g.Int)
 			case v1MetadataName:
 				name = g.Data
-			case v1MetadataHelp:
-				help = g.Data
-			case v1MetadataUnit:
-				unit = g.Data
 			}
 		}
-		m.help, m.unit = t.ref(help), t.ref(unit)
-		all[string(name)] = &m
+		at, _ := fs.add(name)
+		fs.all[at] = m
 	}
-	return families{all: all}
+	return fs
 }
 
 // of returns the metadata of the metric called name: that of its own name, else of the family that it is a part of.
 func (fs *families) of(name []byte) *family {
-	if m := fs.all[string(name)]; m != nil {
-		return m
+	if ref, _, _, ok := fs.names.find(name); ok {
+		return &fs.all[ref]
 	}
 	at := bytes.LastIndexByte(name, '_')
 	if at <= 0 {
 		return nil
 	}
-	m := fs.all[string(name[:at])]
-	if m == nil {
+	ref, _, _, ok := fs.names.find(name[:at])
+	if !ok {
 		return nil
 	}
+	m := &fs.all[ref]
 	for _, s := range suffixes(m.kind) {
 		if string(name[at:]) == s {
 			return m

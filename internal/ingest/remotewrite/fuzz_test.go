@@ -97,22 +97,22 @@ func agreesV1(t *testing.T, raw []byte) {
 		t.Fatalf("count %+v, want %+v", b.count, countV1(&req))
 	}
 	for _, stamps := range stampSets {
-		res, body := encode(t, b, raw, ingest.Edit{Form: FormV1, Stamps: stamps})
+		res, body := encode(t, b, raw, ingest.Edit{Form: formV1, Stamps: stamps})
 		want := stampV1(unmarshalV1(t, raw), stamps)
 		want.XXX_unrecognized = withoutPrivate(want.XXX_unrecognized)
 		equalV1(t, unmarshalV1(t, body), want)
 		decode(t, V1, body)
 
-		res, body = encode(t, b, raw, ingest.Edit{Form: FormV2, Stamps: stamps})
-		if res.Form == FormV1 {
+		res, body = encode(t, b, raw, ingest.Edit{Form: formV2, Stamps: stamps})
+		if res.Form == formV1 {
 			continue
 		}
 		// Conversion leaves unknown fields out; the reference must forget them too.
 		known := unmarshalV1(t, raw)
 		forgetV1(known)
 		converted, lost := toV2Reference(known, stamps)
-		if lossOf(res, "metadata") != lost || res.Sent != b.count {
-			t.Fatalf("%+v, want %d metadata lost", res, lost)
+		if unknown := unknownV1(unmarshalV1(t, raw)); lossOf(res, "metadata") != lost || lossOf(res, "unknown_fields") != unknown || res.Sent != b.count {
+			t.Fatalf("%+v, want %d metadata and %d unknown fields lost", res, lost, unknown)
 		}
 		equalV2(t, unmarshalV2(t, body), converted)
 		inOrder(t, body)
@@ -177,18 +177,19 @@ func agreesV2(t *testing.T, raw []byte) {
 	}
 	req.XXX_unrecognized = withoutPrivate(req.XXX_unrecognized)
 	for _, stamps := range stampSets {
-		_, body := encode(t, b, raw, ingest.Edit{Form: FormV2, Stamps: stamps})
+		_, body := encode(t, b, raw, ingest.Edit{Form: formV2, Stamps: stamps})
 		equalV2(t, unmarshalV2(t, body), plainV2(&req, func(ls []prompb.Label) []prompb.Label { return stampLabels(ls, stamps) }))
 		inOrder(t, body)
 		decode(t, V2, body)
 
-		res, body := encode(t, b, raw, ingest.Edit{Form: FormV1, Stamps: stamps})
+		res, body := encode(t, b, raw, ingest.Edit{Form: formV1, Stamps: stamps})
 		known := unmarshalV2(t, raw)
 		withoutBad(known)
+		unknown := unknownV2(known)
 		forgetV2(known)
-		want, _, _ := toV1Reference(known, stamps)
-		if res.Sent != countV1(want) {
-			t.Fatalf("%+v, want %+v sent", res, countV1(want))
+		want, _, _, unlifted := toV1Reference(known, stamps)
+		if res.Sent != countV1(want) || lossOf(res, "metadata") != unlifted || lossOf(res, "unknown_fields") != unknown {
+			t.Fatalf("%+v, want %+v sent, %d metadata and %d unknown fields lost", res, countV1(want), unlifted, unknown)
 		}
 		equalV1(t, unmarshalV1(t, body), want)
 		decode(t, V1, body)

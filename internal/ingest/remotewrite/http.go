@@ -59,8 +59,7 @@ func version(h http.Header) (int, error) {
 
 // open accepts the one compression that remote_write has. Senders that leave the header out mean it too.
 func open(h http.Header) (ingest.Content, error) {
-	v, err := version(h)
-	if err != nil {
+	if _, err := version(h); err != nil {
 		return ingest.Content{}, fault.New(fault.Unsupported, "remote_write: %v", err)
 	}
 	switch e := strings.Join(h.Values("Content-Encoding"), ", "); {
@@ -72,12 +71,7 @@ func open(h http.Header) (ingest.Content, error) {
 	default:
 		return ingest.Content{}, fault.New(fault.Unsupported, "remote_write: Content-Encoding %q, want snappy", e)
 	}
-	c := ingest.Content{Codecs: []ingest.Codec{ingest.Snappy}}
-	if v == 2 {
-		// The symbol table: 4 bytes for each symbol, a twentieth of a real push.
-		c.Weight = 1
-	}
-	return c, nil
+	return ingest.Content{Codecs: []ingest.Codec{ingest.Snappy}}, nil
 }
 
 // readV1 takes any 2xx for stored: 200, Mimir's 202 for a replica's duplicate, Prometheus' 204.
@@ -118,7 +112,7 @@ func acceptV2(_ ingest.Content, a ingest.Answer) ingest.Reply {
 func accept(a ingest.Answer) ingest.Reply {
 	switch {
 	case len(a.Refused) > 0:
-		return text(http.StatusBadRequest, refusals(a.Refused))
+		return ingest.TextReply(http.StatusBadRequest, ingest.RefusalText(a.Refused))
 	case a.Status == 0:
 		// Rules dropped everything, on purpose.
 		return ingest.Reply{Status: http.StatusNoContent}
@@ -126,24 +120,12 @@ func accept(a ingest.Answer) ingest.Reply {
 	return ingest.Reply{Status: a.Status}
 }
 
-// refusals is one line that says for each reason how many items there were and shows the first.
-func refusals(rs []ingest.Refusal) string {
-	var b strings.Builder
-	for i, r := range rs {
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		fmt.Fprintf(&b, "%d items refused, %s: %s", r.Items, r.Reason, r.Text)
-	}
-	return b.String()
-}
-
 func refuseV1(h http.Header, e *fault.Error) ingest.Reply {
 	status := e.HTTPStatus()
 	if status == http.StatusRequestEntityTooLarge && len(h.Values(vmagentHeader)) > 0 {
 		status = http.StatusBadRequest
 	}
-	return text(status, e.Public)
+	return ingest.TextReply(status, e.Public)
 }
 
 // refuseV2 says 0 written, as the specification demands for failures after content negotiation.
@@ -159,15 +141,4 @@ func writtenHeader(c ingest.Count) []ingest.HeaderField {
 		{Name: histogramsWritten, Value: strconv.Itoa(c.Histograms)},
 		{Name: exemplarsWritten, Value: strconv.Itoa(c.Exemplars)},
 	}
-}
-
-// text is a reply of one line.
-func text(status int, line string) ingest.Reply {
-	line = strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\r' {
-			return ' '
-		}
-		return r
-	}, line)
-	return ingest.Reply{Status: status, ContentType: "text/plain; charset=utf-8", Body: []byte(line + "\n")}
 }

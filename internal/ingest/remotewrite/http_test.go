@@ -36,7 +36,7 @@ func TestOpen(t *testing.T) {
 			}
 			return
 		}
-		if err != nil || len(c.Codecs) != 1 || c.Codecs[0] != ingest.Snappy || c.JSON {
+		if err != nil || len(c.Codecs) != 1 || c.Codecs[0] != ingest.Snappy || c.JSON || c.Weight != 0 {
 			t.Errorf("%q %q: %+v %v", contentType, encoding, c, err)
 		}
 	}
@@ -62,9 +62,9 @@ func TestForms(t *testing.T) {
 			t.Errorf("%+v", form)
 		}
 	}
-	f(FormV1, "application/x-protobuf", "0.1.0")
-	f(FormV2, "application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0")
-	if V1.Forms[0] != FormV1 || V2.Forms[0] != FormV2 || len(V1.Routes) != 5 {
+	f(formV1, "application/x-protobuf", "0.1.0")
+	f(formV2, "application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0")
+	if V1.Forms[0] != formV1 || V2.Forms[0] != formV2 || len(V1.Routes) != 5 {
 		t.Error("a door's own form is not its first")
 	}
 }
@@ -84,11 +84,11 @@ func TestRead(t *testing.T) {
 		}
 		return h
 	}
-	f(FormV1, header(), ingest.Count{}, nil)
-	f(FormV2, header(), ingest.Count{}, ingest.ErrOtherForm)
-	f(FormV2, header("Samples", "x", "Histograms", "-1"), ingest.Count{}, ingest.ErrOtherForm)
-	f(FormV2, header("Samples", "0"), ingest.Count{}, nil)
-	f(FormV2, header("Samples", "7", "Histograms", "2", "Exemplars", "3"), ingest.Count{Items: 9, Samples: 7, Histograms: 2, Exemplars: 3}, nil)
+	f(formV1, header(), ingest.Count{}, nil)
+	f(formV2, header(), ingest.Count{}, ingest.ErrOtherForm)
+	f(formV2, header("Samples", "x", "Histograms", "-1"), ingest.Count{}, ingest.ErrOtherForm)
+	f(formV2, header("Samples", "0"), ingest.Count{}, nil)
+	f(formV2, header("Samples", "7", "Histograms", "2", "Exemplars", "3"), ingest.Count{Items: 9, Samples: 7, Histograms: 2, Exemplars: 3}, nil)
 }
 
 func TestAcceptAndRefuse(t *testing.T) {
@@ -109,8 +109,8 @@ func TestAcceptAndRefuse(t *testing.T) {
 	f(V1.Accept(ingest.Content{}, ingest.Answer{}), 204, "")
 	f(V2.Accept(ingest.Content{}, ingest.Answer{}), 204, "", "0", "0", "0")
 	a.Refused = []ingest.Refusal{{Reason: "invalid_item", Items: 2, Text: "series 3:\nbad"}, {Reason: "unconvertible", Items: 1, Text: "x"}}
-	f(V1.Accept(ingest.Content{}, a), 400, "2 items refused, invalid_item: series 3: bad; 1 items refused, unconvertible: x\n")
-	f(V2.Accept(ingest.Content{}, a), 400, "2 items refused, invalid_item: series 3: bad; 1 items refused, unconvertible: x\n", "7", "2", "3")
+	f(V1.Accept(ingest.Content{}, a), 400, "2 items refused (invalid_item): series 3: bad; 1 items refused (unconvertible): x\n")
+	f(V2.Accept(ingest.Content{}, a), 400, "2 items refused (invalid_item): series 3: bad; 1 items refused (unconvertible): x\n", "7", "2", "3")
 
 	e := fault.New(fault.TooLarge, "over")
 	vmagent := http.Header{"X-Victoriametrics-Remote-Write-Version": {"1"}}

@@ -20,18 +20,16 @@ type label struct {
 	at int
 }
 
-// newStamps returns stamps as labels. One with an empty value, which in Prometheus means no label, has no raw: it removes.
+// newStamps returns stamps as labels. None is empty: the configuration refuses that.
 func newStamps(stamps []labels.Label) []label {
 	if len(stamps) == 0 {
 		return nil
 	}
 	ls := make([]label, len(stamps))
 	for i, s := range stamps {
+		raw := make([]byte, 0, wire.BytesLen(v1Labels, labelLen(s)))
 		ls[i] = label{name: []byte(s.Name), value: []byte(s.Value)}
-		if s.Value != "" {
-			raw := make([]byte, 0, wire.BytesLen(v1Labels, labelLen(s)))
-			ls[i].raw = appendLabel(raw, ls[i].name, ls[i].value)
-		}
+		ls[i].raw = appendLabel(raw, ls[i].name, ls[i].value)
 	}
 	return ls
 }
@@ -69,21 +67,16 @@ func carries(ls, stamps []label) bool {
 		if s < 0 {
 			continue
 		}
-		if len(stamps[s].value) == 0 || string(stamps[s].value) != string(ls[i].value) || find(ls[:i], ls[i].name) >= 0 {
+		if string(stamps[s].value) != string(ls[i].value) || find(ls[:i], ls[i].name) >= 0 {
 			return false
 		}
 		found++
-	}
-	for i := range stamps {
-		if len(stamps[i].value) == 0 {
-			found++
-		}
 	}
 	return found == len(stamps)
 }
 
 // canonical returns ls with the stamps in place of all labels of their names, without empty values, sorted by name. It
-// overwrites ls and may have to grow it: callers keep what it returns as their scratch.
+// overwrites ls, which has room for the stamps.
 func canonical(ls, stamps []label) []label {
 	n := 0
 	for i := range ls {
@@ -99,9 +92,6 @@ func canonical(ls, stamps []label) []label {
 	// No name is left that is a stamp's, and stamps are sorted: each goes after the one before it.
 	at := 0
 	for i := range stamps {
-		if len(stamps[i].value) == 0 {
-			continue
-		}
 		for at < len(ls) && string(ls[at].name) < string(stamps[i].name) {
 			at++
 		}

@@ -121,7 +121,7 @@ func randomV2(r *rand.Rand) *writev2.Request {
 			s.Exemplars = append(s.Exemplars, writev2.Exemplar{LabelsRefs: refsOf(&t, x.Labels), Value: x.Value, Timestamp: x.Timestamp})
 		}
 		if r.IntN(2) == 0 {
-			s.Metadata = writev2.Metadata{Type: writev2.Metadata_MetricType(r.IntN(8)), HelpRef: t.Symbolize("help"), UnitRef: t.Symbolize([]string{"", "bytes"}[r.IntN(2)])}
+			s.Metadata = writev2.Metadata{Type: writev2.Metadata_MetricType(r.IntN(8)), HelpRef: t.Symbolize([]string{"help", "help", "", "other"}[r.IntN(4)]), UnitRef: t.Symbolize([]string{"", "bytes"}[r.IntN(2)])}
 		}
 		req.Timeseries = append(req.Timeseries, s)
 	}
@@ -167,9 +167,7 @@ func canonicalLabels(ls []prompb.Label, stamps []labels.Label) (out []prompb.Lab
 		}
 	}
 	for _, s := range stamps {
-		if s.Value != "" {
-			out = append(out, prompb.Label{Name: s.Name, Value: s.Value})
-		}
+		out = append(out, prompb.Label{Name: s.Name, Value: s.Value})
 	}
 	slices.SortStableFunc(out, func(a, b prompb.Label) int { return cmp.Compare(a.Name, b.Name) })
 	return out
@@ -184,7 +182,7 @@ func stampLabels(ls []prompb.Label, stamps []labels.Label) []prompb.Label {
 				values = append(values, l.Value)
 			}
 		}
-		if s.Value == "" && len(values) > 0 || s.Value != "" && !slices.Equal(values, []string{s.Value}) {
+		if !slices.Equal(values, []string{s.Value}) {
 			return canonicalLabels(ls, stamps)
 		}
 	}
@@ -287,10 +285,11 @@ func metadataFor(all []prompb.MetricMetadata, ls []prompb.Label) *prompb.MetricM
 	return nil
 }
 
-// toV1Reference converts structs. It returns what does not fit: histograms and start timestamps.
-func toV1Reference(req *writev2.Request, stamps []labels.Label) (out *prompb.WriteRequest, custom, starts int) {
+// toV1Reference converts structs. It returns what does not fit: histograms, start timestamps, and metadata of no metric or
+// other than what was said of the family before.
+func toV1Reference(req *writev2.Request, stamps []labels.Label) (out *prompb.WriteRequest, custom, starts, unlifted int) {
 	out = &prompb.WriteRequest{}
-	families := map[string]bool{}
+	families := map[string]prompb.MetricMetadata{}
 	for _, s := range req.Timeseries {
 		ts := prompb.TimeSeries{Labels: canonicalLabels(labelsOf(req, s.LabelsRefs), stamps)}
 		for _, x := range s.Samples {
@@ -311,27 +310,97 @@ func toV1Reference(req *writev2.Request, stamps []labels.Label) (out *prompb.Wri
 		if len(ts.Samples)+len(ts.Exemplars)+len(ts.Histograms) > 0 {
 			out.Timeseries = append(out.Timeseries, ts)
 		}
+		m := prompb.MetricMetadata{Type: prompb.MetricMetadata_MetricType(s.Metadata.Type), Help: req.Symbols[s.Metadata.HelpRef], Unit: req.Symbols[s.Metadata.UnitRef]}
+		if s.Metadata.Type == 0 && s.Metadata.HelpRef == 0 && s.Metadata.UnitRef == 0 {
+			continue
+		}
 		name := metricOf(ts.Labels)
-		if m := s.Metadata; name != "" && (m.Type != 0 || m.HelpRef != 0 || m.UnitRef != 0) {
-			cut := map[writev2.Metadata_MetricType]string{
-				writev2.Metadata_METRIC_TYPE_HISTOGRAM: "_bucket _sum _count", writev2.Metadata_METRIC_TYPE_GAUGEHISTOGRAM: "_bucket _gsum _gcount",
-				writev2.Metadata_METRIC_TYPE_SUMMARY: "_sum _count",
-			}
-			for _, suffix := range strings.Fields(cut[m.Type]) {
-				if family := strings.TrimSuffix(name, suffix); family != name && family != "" {
-					name = family
-					break
-				}
-			}
-			if !families[name] {
-				families[name] = true
-				out.Metadata = append(out.Metadata, prompb.MetricMetadata{
-					Type: prompb.MetricMetadata_MetricType(m.Type), MetricFamilyName: name, Help: req.Symbols[m.HelpRef], Unit: req.Symbols[m.UnitRef],
-				})
+		if name == "" {
+			unlifted++
+			continue
+		}
+		cut := map[writev2.Metadata_MetricType]string{
+			writev2.Metadata_METRIC_TYPE_HISTOGRAM: "_bucket _sum _count", writev2.Metadata_METRIC_TYPE_GAUGEHISTOGRAM: "_bucket _gsum _gcount",
+			writev2.Metadata_METRIC_TYPE_SUMMARY: "_sum _count",
+		}
+		for _, suffix := range strings.Fields(cut[s.Metadata.Type]) {
+			if family := strings.TrimSuffix(name, suffix); family != name && family != "" {
+				name = family
+				break
 			}
 		}
+		m.MetricFamilyName = name
+		if before, ok := families[name]; !ok {
+			families[name] = m
+			out.Metadata = append(out.Metadata, m)
+		} else if before.String() != m.String() {
+			unlifted++
+		}
 	}
-	return out, custom, starts
+	return out, custom, starts, unlifted
+}
+
+// unknownV1 is how many fields of req Prometheus' structs do not know, but for the two that are never sent on.
+func unknownV1(req *prompb.WriteRequest) (n int) {
+	labels := func(ls []prompb.Label) {
+		for _, l := range ls {
+			n += fields(l.XXX_unrecognized)
+		}
+	}
+	n += fields(req.XXX_unrecognized, 1000, 1001)
+	for _, ts := range req.Timeseries {
+		n += fields(ts.XXX_unrecognized)
+		labels(ts.Labels)
+		for _, x := range ts.Samples {
+			n += fields(x.XXX_unrecognized)
+		}
+		for _, x := range ts.Exemplars {
+			n += fields(x.XXX_unrecognized)
+			labels(x.Labels)
+		}
+		for _, x := range ts.Histograms {
+			n += fields(x.XXX_unrecognized)
+		}
+	}
+	for _, m := range req.Metadata {
+		n += fields(m.XXX_unrecognized)
+	}
+	return n
+}
+
+// unknownV2 is unknownV1 for 2.0. The created timestamp of its release candidates is known: it counts as what it is.
+func unknownV2(req *writev2.Request) (n int) {
+	n += fields(req.XXX_unrecognized, 1000, 1001)
+	for _, ts := range req.Timeseries {
+		var f wire.Field
+		for rest := ts.XXX_unrecognized; len(rest) > 0; {
+			if rest = next(rest, &f); f.Num != v2Created || f.Type != wire.Varint {
+				n++
+			}
+		}
+		n += fields(ts.Metadata.XXX_unrecognized)
+		for _, x := range ts.Samples {
+			n += fields(x.XXX_unrecognized)
+		}
+		for _, x := range ts.Exemplars {
+			n += fields(x.XXX_unrecognized)
+		}
+		for _, x := range ts.Histograms {
+			n += fields(x.XXX_unrecognized)
+		}
+	}
+	return n
+}
+
+// fields is how many fields there are in what a struct did not know, those with the numbers but not counted.
+func fields(unrecognized []byte, but ...int32) (n int) {
+	var f wire.Field
+	for len(unrecognized) > 0 {
+		if unrecognized = next(unrecognized, &f); !slices.Contains(but, f.Num) {
+			n++
+		}
+	}
+	return n
 }
 
 func metricOf(ls []prompb.Label) string {

@@ -26,7 +26,7 @@ var V1 = &ingest.Protocol{
 	Signal: ingest.Metrics,
 	Routes: routes,
 	Exits:  exits,
-	Forms:  []*ingest.Form{FormV1, FormV2},
+	Forms:  []*ingest.Form{formV1, formV2},
 	Claims: func(h http.Header) bool { return !saysV2(h) },
 	Open:   open,
 	Decode: decodeV1,
@@ -40,7 +40,7 @@ var V2 = &ingest.Protocol{
 	Signal: ingest.Metrics,
 	Routes: routes,
 	Exits:  exits,
-	Forms:  []*ingest.Form{FormV2, FormV1},
+	Forms:  []*ingest.Form{formV2, formV1},
 	Claims: saysV2,
 	Open:   open,
 	Decode: decodeV2,
@@ -48,8 +48,8 @@ var V2 = &ingest.Protocol{
 	Refuse: refuseV2,
 }
 
-// FormV1 is how a push leaves as remote_write 1.0.
-var FormV1 = &ingest.Form{
+// formV1 is how a push leaves as remote_write 1.0.
+var formV1 = &ingest.Form{
 	Name:        "remote_write_v1",
 	ContentType: mediaType,
 	Version:     1,
@@ -58,8 +58,8 @@ var FormV1 = &ingest.Form{
 	Read:        readV1,
 }
 
-// FormV2 is how a push leaves as remote_write 2.0.
-var FormV2 = &ingest.Form{
+// formV2 is how a push leaves as remote_write 2.0.
+var formV2 = &ingest.Form{
 	Name: "remote_write_v2",
 	// No space and no quotes: Mimir and the reference receiver compare the parameter without trimming it, and take
 	// what they do not find for v1.

@@ -85,40 +85,47 @@ const (
 type shape []kind
 
 var (
-	sampleV1    = shape{1: fixed64, 2: varint}
-	sampleV2    = shape{1: fixed64, 2: varint, 3: varint}
-	labelShape  = shape{1: bytes_, 2: bytes_}
-	spanShape   = shape{1: varint, 2: varint}
-	metadataV1  = shape{1: varint, 2: bytes_, 4: bytes_, 5: bytes_}
-	histogramV1 = shape{
+	sampleV1   = shape{1: fixed64, 2: varint}
+	sampleV2   = shape{1: fixed64, 2: varint, 3: varint}
+	labelShape = shape{1: bytes_, 2: bytes_}
+	// exemplarShape is what an exemplar has besides its labels.
+	exemplarShape = shape{2: fixed64, 3: varint}
+	spanShape     = shape{1: varint, 2: varint}
+	metadataV1    = shape{1: varint, 2: bytes_, 4: bytes_, 5: bytes_}
+	metadataV2    = shape{1: varint, 3: varint, 4: varint}
+	histogramV1   = shape{
 		1: varint, 2: fixed64, 3: fixed64, 4: varint, 5: fixed64, 6: varint, 7: fixed64,
 		8: span, 9: varints, 10: fixed64s, 11: span, 12: varints, 13: fixed64s, 14: varint, 15: varint, 16: fixed64s,
 	}
 	histogramV2 = append(histogramV1[:17:17], varint)
 )
 
-// check says whether msg is a well-formed message of shape s.
-func check(msg []byte, s shape) (err error) {
+// check says whether msg is a well-formed message of shape s, and adds to unknowns the fields that s does not know.
+func check(msg []byte, s shape, unknowns *int) (err error) {
 	var f wire.Field
 	for len(msg) > 0 {
 		if msg, err = wire.Next(msg, &f); err != nil {
 			return err
 		}
-		if int(f.Num) >= len(s) {
-			continue
-		}
-		if err = checkField(&f, s[f.Num]); err != nil {
+		if err = s.check(&f, unknowns); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// check checks one field of a message of shape s.
+func (s shape) check(f *wire.Field, unknowns *int) error {
+	if int(f.Num) >= len(s) || s[f.Num] == unknown {
+		*unknowns++
+		return nil
+	}
+	return checkField(f, s[f.Num])
+}
+
 func checkField(f *wire.Field, k kind) error {
 	want := wire.Bytes
 	switch k {
-	case unknown:
-		return nil
 	case varint:
 		want = wire.Varint
 	case fixed64:
@@ -142,7 +149,8 @@ func checkField(f *wire.Field, k kind) error {
 		return errWireType
 	}
 	if k == span {
-		return check(f.Data, spanShape)
+		var kept int // both versions have the same spans
+		return check(f.Data, spanShape, &kept)
 	}
 	return nil
 }

@@ -9,18 +9,19 @@ import (
 )
 
 // boundV1 is the most that encodeV1 appends. It walks all refs, since a ref of one byte may stand for a megabyte, and
-// adds in 64 bits: a push of 64 MiB reaches 2^52.
+// adds in 64 bits: a push of 64 MiB reaches 2^52. Where there is no room to find out, encodeV1 says so.
 func (b *batchV2) boundV1(e ingest.Edit) int {
-	b.index()
+	n := uint64(1) // never 0: even an empty push does not leave as it came
+	if !b.index() || !b.mark() {
+		return int(n)
+	}
 	stamps := uint64(0)
 	for _, s := range e.Stamps {
 		stamps += uint64(wire.BytesLen(v1Labels, labelLen(s)))
 	}
-	named := newPairs(b.symbols)
-	n := uint64(1) // never 0: even an empty push does not leave as it came
 	var f, g wire.Field
 	for msg := b.raw; len(msg) > 0; {
-		if msg = next(msg, &f); f.Num != v2Series {
+		if msg = next(msg, &f); f.Num != v2Series || b.isBad(f.Data) {
 			continue
 		}
 		// Five bytes of length, and the tag.
@@ -34,11 +35,11 @@ func (b *batchV2) boundV1(e ingest.Edit) int {
 			case v2Exemplars:
 				n += uint64(len(g.Raw)) + 6 + b.labelsLen(g.Data)
 			case v2Metadata:
-				m.read(g.Data)
+				m.reread(g.Data)
 			}
 		}
-		if m.seen {
-			n += b.metadataLen(f.Data, &m, named)
+		if m.said() {
+			n += b.metadataLen(f.Data, m)
 		}
 	}
 	return int(min(n, math.MaxInt))
@@ -46,62 +47,58 @@ func (b *batchV2) boundV1(e ingest.Edit) int {
 
 // labelsLen is how many bytes the labels of a series or an exemplar take in 1.0.
 func (b *batchV2) labelsLen(msg []byte) (n uint64) {
-	var f wire.Field
-	half, size := false, 0
-	take := func(ref uint64) {
-		l := 0
-		if uint32(ref) < uint32(b.symbols) {
-			l = len(b.symbol(uint32(ref)))
+	for r := (refs{msg: msg}); ; {
+		name, value, ok := r.pair()
+		if !ok {
+			return n
 		}
-		// Tags and numbers of name and value are the same size: it does not matter which of them this is.
-		size += wire.BytesLen(labelName, l)
-		if half = !half; !half {
-			n += uint64(wire.BytesLen(v1Labels, size))
-			size = 0
-		}
+		size := wire.BytesLen(labelName, len(b.symbol(name))) + wire.BytesLen(labelValue, len(b.symbol(value)))
+		n += uint64(wire.BytesLen(v1Labels, size))
 	}
-	for len(msg) > 0 {
-		if msg = next(msg, &f); f.Num != v2Refs {
+}
+
+// metadataLen is how many bytes metadata m of series takes in 1.0 at most: 0 if a series before had that name and type.
+func (b *batchV2) metadataLen(series []byte, m metadata) uint64 {
+	for r := (refs{msg: series}); ; {
+		nameRef, ref, ok := r.pair()
+		if !ok {
+			return 0
+		}
+		name := b.symbol(ref)
+		if len(name) == 0 || string(b.symbol(nameRef)) != "__name__" {
 			continue
 		}
-		if f.Type == wire.Varint {
-			take(f.Int)
-			continue
+		// A type that nobody knows is news each time.
+		if bit := uint32(1) << uint32(m.kind); bit != 0 {
+			if b.marks[ref]&bit != 0 {
+				return 0
+			}
+			b.marks[ref] |= bit
 		}
-		for p := f.Data; len(p) > 0; {
-			v, l := wire.Uvarint(p)
-			take(v)
-			p = p[l:]
-		}
+		help, unit := b.symbol(m.help), b.symbol(m.unit)
+		size := wire.BytesLen(v1MetadataName, len(name)) + wire.BytesLen(v1MetadataHelp, len(help)) + wire.BytesLen(v1MetadataUnit, len(unit))
+		return uint64(wire.BytesLen(v1Metadata, size+11))
 	}
-	return n
 }
 
-// metadataLen is how many bytes metadata m of series takes in 1.0, 0 if some series before said the same of it.
-func (b *batchV2) metadataLen(series []byte, m *metadata, named pairs) uint64 {
-	if b.isBad(series) {
-		return 0
+// mark makes or clears the marks, if the push says anything of its metrics. It fails where there is no room.
+func (b *batchV2) mark() (ok bool) {
+	if b.metadata == 0 {
+		return true
 	}
-	name, ok := metricName(b.collect(series))
-	if !ok || !named.add(name.valueRef, m.kind) {
-		return 0
+	if b.marks, ok = room(&b.books, b.marks[:0], b.symbols); ok {
+		b.marks = b.marks[:b.symbols]
+		clear(b.marks)
 	}
-	help, unit := b.symbol(uint32(m.help)), b.symbol(uint32(m.unit))
-	size := wire.BytesLen(v1MetadataName, len(name.value)) + wire.BytesLen(v1MetadataHelp, len(help)) + wire.BytesLen(v1MetadataUnit, len(unit))
-	return uint64(wire.BytesLen(v1Metadata, size+11))
+	return ok
 }
 
-// metadata is what a series of 2.0 says of its metric.
-type metadata struct {
-	kind, help, unit uint64
-	seen             bool
-}
-
-func (m *metadata) read(msg []byte) {
-	if err := readMetadata(msg, &m.kind, &m.help, &m.unit); err != nil {
+// reread reads a Metadata message that has been checked.
+func (m *metadata) reread(msg []byte) {
+	var known int
+	if err := m.read(msg, &known); err != nil {
 		panic("BUG: a push that was decoded is not well formed: " + err.Error())
 	}
-	m.seen = m.kind != 0 || m.help != 0 || m.unit != 0
 }
 
 // toV1 writes a 2.0 push as 1.0.
@@ -114,51 +111,55 @@ type toV1 struct {
 	// custom is how many histograms have buckets of their own, and customText names the first.
 	custom     int
 	customText string
-	// named are the metrics, with their type, whose family has been lifted; families are the lifted ones by name.
-	named    pairs
-	families *symbols
-	lifted   []lifted
-	exemplar batchV2 // shares raw and table; its scratch is for exemplars
-}
-
-// lifted is metadata on its way from a series to the push.
-type lifted struct {
-	family   []byte
-	metadata metadata
+	// families are those whose metadata was lifted. A metric's mark is its family.
+	families families
+	// unlifted is how many series say of their metric what 1.0 has no place for.
+	unlifted int
+	exemplar []label
+	size     int // of the series before
 }
 
 // encodeV1 appends the push as 1.0.
-func (b *batchV2) encodeV1(dst []byte, e ingest.Edit) (ingest.Result, error) {
-	b.index()
-	w := toV1{batchV2: b, stamps: newStamps(e.Stamps), sent: b.sent(), named: newPairs(b.symbols), families: newSymbols(0), exemplar: *b}
-	w.exemplar.scratch = nil
+func (b *batchV2) encodeV1(dst []byte, stamps []label) (ingest.Result, error) {
+	w := toV1{batchV2: b, stamps: stamps, sent: b.sent()}
+	if b.count.Exemplars > 0 {
+		w.exemplar, _ = room(&b.books, w.exemplar, b.most)
+	}
+	if b.metadata > 0 {
+		w.families = newFamilies(&b.books, 0)
+	}
+	if !b.prepare(stamps) || !b.mark() {
+		return ingest.Result{}, b.books.err
+	}
 	var f wire.Field
-	for msg := b.raw; len(msg) > 0; {
+	for msg := b.raw; len(msg) > 0 && b.books.err == nil; {
 		if msg = next(msg, &f); f.Num == v2Series && !b.isBad(f.Data) {
 			dst = w.appendSeries(dst, f.Data)
 		}
 	}
-	for i := range w.lifted {
-		dst = w.appendMetadata(dst, &w.lifted[i])
+	if b.books.err != nil {
+		return ingest.Result{}, b.books.err
 	}
-	res := ingest.Result{Form: FormV1, Sent: w.sent, Refused: b.refused(), Body: dst}
+	res := ingest.Result{Form: formV1, Sent: w.sent, Refused: b.refused(), Body: dst}
 	if w.custom > 0 {
 		res.Sent.Histograms -= w.custom
 		res.Sent.Items -= w.custom
 		res.Refused = append(res.Refused, ingest.Refusal{Reason: "unconvertible", Items: w.custom, Text: w.customText})
 	}
-	if w.starts > 0 {
-		res.Lost = []ingest.Loss{{What: "start_timestamps", N: w.starts}}
-	}
+	res.Lost = losses(
+		ingest.Loss{What: "start_timestamps", N: w.starts},
+		ingest.Loss{What: "metadata", N: w.unlifted},
+		ingest.Loss{What: "unknown_fields", N: b.unknowns},
+	)
 	return res, nil
 }
 
 // appendSeries appends a series of 1.0. One in which nothing is left is left out; what it says of its metric is not.
 func (w *toV1) appendSeries(dst, series []byte) []byte {
 	start := len(dst)
-	ls := canonical(w.collect(series), w.stamps)
-	w.scratch = ls
-	dst, mark := wire.OpenMessage(dst, v1Series, 0)
+	ls := canonical(w.collect(w.scratch, series), w.stamps)
+	dst, mark := wire.OpenMessage(dst, v1Series, w.size)
+	content := len(dst)
 	for i := range ls {
 		dst = appendLabel(dst, ls[i].name, ls[i].value)
 	}
@@ -176,23 +177,26 @@ func (w *toV1) appendSeries(dst, series []byte) []byte {
 		case v2Exemplars:
 			dst = w.appendExemplar(dst, f.Data)
 		case v2Metadata:
-			m.read(f.Data)
+			m.reread(f.Data)
 		case v2Created:
 			if f.Type == wire.Varint {
 				created = f.Int
 			}
 		}
 	}
-	if m.seen {
-		w.lift(ls, m)
-	}
 	if len(dst) == empty {
-		return dst[:start]
+		dst = dst[:start]
+	} else {
+		if created != 0 {
+			w.starts++
+		}
+		w.size = len(dst) - content
+		dst = wire.CloseMessage(dst, mark)
 	}
-	if created != 0 {
-		w.starts++
+	if m.said() {
+		dst = w.lift(dst, ls, m)
 	}
-	return wire.CloseMessage(dst, mark)
+	return dst
 }
 
 func (w *toV1) appendSample(dst []byte, f *wire.Field) []byte {
@@ -242,7 +246,7 @@ func (w *toV1) appendHistogram(dst []byte, f *wire.Field, ls []label) []byte {
 
 func (w *toV1) appendExemplar(dst, exemplar []byte) []byte {
 	dst, mark := wire.OpenMessage(dst, v1Exemplars, 0)
-	ls := sorted(w.exemplar.collect(exemplar))
+	ls := sorted(w.collect(w.exemplar, exemplar))
 	for i := range ls {
 		dst = appendLabel(dst, ls[i].name, ls[i].value)
 	}
@@ -250,43 +254,48 @@ func (w *toV1) appendExemplar(dst, exemplar []byte) []byte {
 	return wire.CloseMessage(dst, mark)
 }
 
-// lift keeps metadata m of the metric that ls names, once for each family: the first series of it decides.
-func (w *toV1) lift(ls []label, m metadata) {
+// lift appends metadata m of the metric that ls names, once for each family: the first series of it decides.
+func (w *toV1) lift(dst []byte, ls []label, m metadata) []byte {
 	name, ok := metricName(ls)
-	if !ok || !w.named.add(name.valueRef, m.kind) {
-		return
+	if !ok {
+		w.unlifted++
+		return dst
 	}
-	if family := familyOf(name.value, m.kind); w.families.add(family) {
-		w.lifted = append(w.lifted, lifted{family, m})
+	// Nearly always all that a series says has been said by the one before.
+	if at := w.marks[name.valueRef]; at > 0 && w.families.all[at].metadata == m {
+		return dst
 	}
+	familyName := familyOf(name.value, m.kind)
+	at, news := w.families.add(familyName)
+	f := &w.families.all[at]
+	switch {
+	case news:
+		f.metadata = m
+		dst = w.appendMetadata(dst, familyName, m)
+	case !w.same(f.metadata, m):
+		w.unlifted++
+		return dst
+	}
+	w.marks[name.valueRef] = uint32(at)
+	return dst
 }
 
-func (w *toV1) appendMetadata(dst []byte, l *lifted) []byte {
+// same says whether a and b mean the same. A table may hold one string twice.
+func (w *toV1) same(a, b metadata) bool {
+	return a.kind == b.kind && string(w.symbol(a.help)) == string(w.symbol(b.help)) && string(w.symbol(a.unit)) == string(w.symbol(b.unit))
+}
+
+func (w *toV1) appendMetadata(dst, familyName []byte, m metadata) []byte {
 	dst, mark := wire.OpenMessage(dst, v1Metadata, 0)
-	if l.metadata.kind != 0 {
-		dst = wire.AppendVarint(dst, metadataType, l.metadata.kind)
+	if m.kind != 0 {
+		dst = wire.AppendVarint(dst, metadataType, uint64(m.kind))
 	}
-	dst = wire.AppendBytes(dst, v1MetadataName, l.family)
-	if help := w.symbol(uint32(l.metadata.help)); len(help) > 0 {
+	dst = wire.AppendBytes(dst, v1MetadataName, familyName)
+	if help := w.symbol(m.help); len(help) > 0 {
 		dst = wire.AppendBytes(dst, v1MetadataHelp, help)
 	}
-	if unit := w.symbol(uint32(l.metadata.unit)); len(unit) > 0 {
+	if unit := w.symbol(m.unit); len(unit) > 0 {
 		dst = wire.AppendBytes(dst, v1MetadataUnit, unit)
 	}
 	return wire.CloseMessage(dst, mark)
-}
-
-// pairs is a set of refs, each with one of the eight types that a metric can have.
-type pairs []uint8
-
-func newPairs(n int) pairs { return make(pairs, n) }
-
-// add says whether the pair is news. Types that nobody knows always are.
-func (s pairs) add(ref uint32, kind uint64) bool {
-	if kind > 7 {
-		return true
-	}
-	news := s[ref]&(1<<kind) == 0
-	s[ref] |= 1 << kind
-	return news
 }

@@ -2,6 +2,7 @@ package remotewrite
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
@@ -34,23 +35,29 @@ type toV2 struct {
 	last, spare []label
 	families    families
 	exemplar    []label
+	size        int // of the series before
 }
 
 // encodeV2 appends the push as 2.0. Samples and histograms are the same messages there and are copied; unknown fields
 // are left out, for their numbers may mean something else.
 func (b *batchV1) encodeV2(dst []byte, e ingest.Edit) (ingest.Result, error) {
-	w := toV2{symbols: newSymbols(len(b.raw) / 128), stamps: newStamps(e.Stamps)}
+	w := toV2{symbols: newSymbols(&b.books, len(b.raw)/128), stamps: newStamps(e.Stamps)}
+	w.last, _ = room(&b.books, w.last, b.most+len(w.stamps))
+	w.spare, _ = room(&b.books, w.spare, b.most+len(w.stamps))
+	if b.count.Exemplars > 0 {
+		w.exemplar, _ = room(&b.books, w.exemplar, b.most)
+	}
 	if b.metadata > 0 {
-		w.families = b.readFamilies(w.symbols)
+		w.families = b.readFamilies()
 	}
 	start := len(dst)
 	var f wire.Field
-	for msg := b.raw; len(msg) > 0; {
+	for msg := b.raw; len(msg) > 0 && b.books.err == nil; {
 		if msg = next(msg, &f); f.Num != v1Series {
 			continue
 		}
-		b.scratch = canonical(b.collect(f.Data), w.stamps)
-		ls := w.resolve(b.scratch)
+		ls := canonical(collectV1(w.spare[:0], f.Data), w.stamps)
+		w.resolve(ls)
 		if b.mixed > 0 && isMixed(f.Data) {
 			// 2.0 forbids both in one series.
 			dst = w.appendSeries(dst, f.Data, ls, v1Samples, v1Exemplars)
@@ -59,17 +66,23 @@ func (b *batchV1) encodeV2(dst []byte, e ingest.Edit) (ingest.Result, error) {
 			dst = w.appendSeries(dst, f.Data, ls, v1Samples, v1Histograms)
 		}
 	}
+	if b.books.err != nil {
+		return ingest.Result{}, b.books.err
+	}
 	// The table is complete only now, and has to come first.
 	table, end := w.symbols.buf, len(dst)
 	dst = append(dst, table...)
 	copy(dst[start+len(table):], dst[start:end])
 	copy(dst[start:], table)
+	return ingest.Result{Form: formV2, Sent: b.count, Body: dst, Lost: losses(
+		ingest.Loss{What: "metadata", N: b.metadata - w.families.used},
+		ingest.Loss{What: "unknown_fields", N: b.unknowns},
+	)}, nil
+}
 
-	res := ingest.Result{Form: FormV2, Sent: b.count, Body: dst}
-	if n := b.metadata - w.families.used; n > 0 {
-		res.Lost = []ingest.Loss{{What: "metadata", N: n}}
-	}
-	return res, nil
+// losses are those of all that are any.
+func losses(all ...ingest.Loss) []ingest.Loss {
+	return slices.DeleteFunc(all, func(l ingest.Loss) bool { return l.N == 0 })
 }
 
 // isMixed says whether a series of 1.0 holds samples and histograms.
@@ -84,8 +97,8 @@ func isMixed(series []byte) bool {
 	return samples && histograms
 }
 
-// resolve gives ls refs.
-func (w *toV2) resolve(ls []label) []label {
+// resolve gives ls, which is in spare, refs.
+func (w *toV2) resolve(ls []label) {
 	for i := range ls {
 		l := &ls[i]
 		var before label
@@ -103,13 +116,13 @@ func (w *toV2) resolve(ls []label) []label {
 			l.valueRef = w.symbols.ref(l.value)
 		}
 	}
-	w.last, w.spare = append(w.spare[:0], ls...), w.last
-	return w.last
+	w.last, w.spare = ls, w.last
 }
 
 // appendSeries appends a series of 2.0 with labels ls and what series has in fields from to to.
 func (w *toV2) appendSeries(dst, series []byte, ls []label, from, to int32) []byte {
-	dst, mark := wire.OpenMessage(dst, v2Series, 0)
+	dst, mark := wire.OpenMessage(dst, v2Series, w.size)
+	start := len(dst)
 	dst = appendLabelRefs(dst, ls)
 	var f wire.Field
 	for len(series) > 0 {
@@ -130,9 +143,10 @@ func (w *toV2) appendSeries(dst, series []byte, ls []label, from, to int32) []by
 			dst = w.appendExemplar(dst, f.Data)
 		}
 	}
-	if len(w.families.all) > 0 {
+	if w.families.names != nil {
 		dst = w.appendMetadata(dst, ls)
 	}
+	w.size = len(dst) - start
 	return wire.CloseMessage(dst, mark)
 }
 
@@ -143,27 +157,14 @@ func appendMessage(dst []byte, num int32, msg []byte, last int32) []byte {
 }
 
 func (w *toV2) appendExemplar(dst, exemplar []byte) []byte {
-	w.exemplar = collectExemplarV1(w.exemplar[:0], exemplar)
-	for i := range w.exemplar {
-		l := &w.exemplar[i]
-		l.nameRef, l.valueRef = w.symbols.ref(l.name), w.symbols.ref(l.value)
+	ls := sorted(collectV1(w.exemplar, exemplar))
+	for i := range ls {
+		ls[i].nameRef, ls[i].valueRef = w.symbols.ref(ls[i].name), w.symbols.ref(ls[i].value)
 	}
 	dst, mark := wire.OpenMessage(dst, v2Exemplars, 0)
-	dst = appendLabelRefs(dst, sorted(w.exemplar))
+	dst = appendLabelRefs(dst, ls)
 	dst = appendExemplarRest(dst, exemplar)
 	return wire.CloseMessage(dst, mark)
-}
-
-// collectExemplarV1 appends the labels of an exemplar of 1.0 to ls.
-func collectExemplarV1(ls []label, exemplar []byte) []label {
-	var f wire.Field
-	for len(exemplar) > 0 {
-		if exemplar = next(exemplar, &f); f.Num == exemplarLabels {
-			name, value := readLabel(f.Data)
-			ls = append(ls, label{name: name, value: value, at: len(ls)})
-		}
-	}
-	return ls
 }
 
 // appendExemplarRest appends value and timestamp of an exemplar. They are the same fields in both versions.
@@ -190,10 +191,11 @@ func (w *toV2) appendMetadata(dst []byte, ls []label) []byte {
 	if !m.used {
 		m.used = true
 		w.families.used++
+		w.read(m)
 	}
 	dst, mark := wire.OpenMessage(dst, v2Metadata, 0)
 	if m.kind != 0 {
-		dst = wire.AppendVarint(dst, metadataType, m.kind)
+		dst = wire.AppendVarint(dst, metadataType, uint64(m.kind))
 	}
 	if m.help != 0 {
 		dst = wire.AppendVarint(dst, v2MetadataHelp, uint64(m.help))
@@ -202,4 +204,20 @@ func (w *toV2) appendMetadata(dst []byte, ls []label) []byte {
 		dst = wire.AppendVarint(dst, v2MetadataUnit, uint64(m.unit))
 	}
 	return wire.CloseMessage(dst, mark)
+}
+
+// read puts help and unit of m into the table.
+func (w *toV2) read(m *family) {
+	var f wire.Field
+	var help, unit []byte // the last of each
+	for msg := m.message; len(msg) > 0; {
+		msg = next(msg, &f)
+		switch f.Num {
+		case v1MetadataHelp:
+			help = f.Data
+		case v1MetadataUnit:
+			unit = f.Data
+		}
+	}
+	m.help, m.unit = w.symbols.ref(help), w.symbols.ref(unit)
 }

@@ -16,6 +16,8 @@ type batchV1 struct {
 	series   int
 	metadata int
 	labels   int // of series and exemplars together
+	most     int // labels in one series or exemplar
+	unknowns int // fields that 2.0 cannot carry
 	// mixed is how many series hold samples and histograms, and mixedLabels how many labels those have.
 	mixed, mixedLabels int
 	// private: fields 1000 or 1001 are there, and have to go.
@@ -23,7 +25,8 @@ type batchV1 struct {
 	// ragged: some series has a label after a field that is none, or one whose tag takes more than its one byte.
 	ragged bool
 
-	scratch []label
+	books   booking
+	scratch []label // empty, with room for most labels and the stamps
 }
 
 func decodeV1(raw []byte, _ ingest.Content) (ingest.Batch, error) {
@@ -47,7 +50,7 @@ func (b *batchV1) check() (err error) {
 			}
 			if f.Num == v1Metadata {
 				b.metadata++
-				err = check(f.Data, metadataV1)
+				err = check(f.Data, metadataV1, &b.unknowns)
 			} else if err = b.checkSeries(f.Data); err != nil {
 				err = fmt.Errorf("series %d: %w", b.series, err)
 			} else {
@@ -60,6 +63,8 @@ func (b *batchV1) check() (err error) {
 			return errV2Body
 		case skipLabelValidation, skipLabelCountValidation:
 			b.private = true
+		default:
+			b.unknowns++
 		}
 	}
 	return nil
@@ -92,25 +97,27 @@ func (b *batchV1) checkSeries(msg []byte) (err error) {
 		case v1Labels:
 			labels++
 			b.ragged = b.ragged || late || tag != v1Labels<<3|2
-			err = check(f.Data, labelShape)
+			err = check(f.Data, labelShape, &b.unknowns)
 		case v1Samples:
 			samples++
 			if !plainSample(f.Data) {
-				err = check(f.Data, sampleV1)
+				err = check(f.Data, sampleV1, &b.unknowns)
 			}
 		case v1Exemplars:
 			b.count.Exemplars++
 			err = b.checkExemplar(f.Data)
 		case v1Histograms:
 			histograms++
-			err = check(f.Data, histogramV1)
+			err = check(f.Data, histogramV1, &b.unknowns)
+		default:
+			b.unknowns++
 		}
 		if err != nil {
 			return err
 		}
 		late = late || f.Num != v1Labels
 	}
-	if labels > maxLabels {
+	if b.most = max(b.most, labels); labels > maxLabels {
 		return errLabels
 	}
 	if samples > 0 && histograms > 0 {
@@ -131,23 +138,20 @@ func (b *batchV1) checkExemplar(msg []byte) (err error) {
 		if msg, err = wire.Next(msg, &f); err != nil {
 			return err
 		}
-		switch f.Num {
-		case exemplarLabels:
-			if f.Type != wire.Bytes {
-				return errWireType
-			}
+		if f.Num != exemplarLabels {
+			err = exemplarShape.check(&f, &b.unknowns)
+		} else if f.Type != wire.Bytes {
+			err = errWireType
+		} else {
 			n++
-			err = check(f.Data, labelShape)
-		case 2:
-			err = checkField(&f, fixed64)
-		case exemplarLast:
-			err = checkField(&f, varint)
+			err = check(f.Data, labelShape, &b.unknowns)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if b.labels += n; n > maxLabels {
+	b.labels += n
+	if b.most = max(b.most, n); n > maxLabels {
 		return errLabels
 	}
 	return nil
@@ -183,11 +187,18 @@ func labelLen(l labels.Label) int {
 
 // Encode appends the push as it leaves.
 func (b *batchV1) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
+	b.books.charge = e.Charge
 	if b.converts(e) {
 		return b.encodeV2(dst, e)
 	}
 	stamps := newStamps(e.Stamps)
-	res := ingest.Result{Form: FormV1, Sent: b.count}
+	if len(stamps) > 0 && b.series > 0 {
+		var ok bool
+		if b.scratch, ok = room(&b.books, b.scratch, b.most+len(stamps)); !ok {
+			return ingest.Result{}, b.books.err
+		}
+	}
+	res := ingest.Result{Form: formV1, Sent: b.count}
 	if !b.private && b.carries(stamps) {
 		res.Unchanged = true
 		return res, nil
@@ -214,25 +225,23 @@ func (b *batchV1) carries(stamps []label) bool {
 	var f wire.Field
 	for msg := b.raw; len(msg) > 0; {
 		msg = next(msg, &f)
-		if f.Num == v1Series && !carries(b.collect(f.Data), stamps) {
+		if f.Num == v1Series && !carries(collectV1(b.scratch, f.Data), stamps) {
 			return false
 		}
 	}
 	return true
 }
 
-// collect returns the labels of a series. They are valid until the next call.
-func (b *batchV1) collect(series []byte) []label {
+// collectV1 appends the labels of a series or of an exemplar to ls: in both, field 1 is labels.
+func collectV1(ls []label, msg []byte) []label {
 	var f wire.Field
-	b.scratch = b.scratch[:0]
-	for len(series) > 0 {
-		series = next(series, &f)
-		if f.Num == v1Labels {
+	for len(msg) > 0 {
+		if msg = next(msg, &f); f.Num == v1Labels {
 			name, value := readLabel(f.Data)
-			b.scratch = append(b.scratch, label{name: name, value: value, raw: f.Raw, at: len(b.scratch)})
+			ls = append(ls, label{name: name, value: value, raw: f.Raw, at: len(ls)})
 		}
 	}
-	return b.scratch
+	return ls
 }
 
 // stamp appends the series f with stamps.
@@ -248,13 +257,13 @@ func (b *batchV1) stamp(dst []byte, f *wire.Field, stamps []label) []byte {
 			return wire.CloseMessage(out, mark)
 		}
 	}
-	ls := b.collect(f.Data)
+	ls := collectV1(b.scratch, f.Data)
 	if carries(ls, stamps) {
 		return append(dst[:start], f.Raw...)
 	}
-	b.scratch = canonical(ls, stamps)
-	for i := range b.scratch {
-		dst = append(dst, b.scratch[i].raw...)
+	ls = canonical(ls, stamps)
+	for i := range ls {
+		dst = append(dst, ls[i].raw...)
 	}
 	var g wire.Field
 	for msg := f.Data; len(msg) > 0; {

@@ -15,6 +15,10 @@ type batchV2 struct {
 
 	symbols int // in the table, never over what 32 bits count: snappy has no longer bodies
 	series  int
+	// metadata is how many series say something of their metric.
+	metadata int
+	most     int // labels in one series or exemplar
+	unknowns int // fields that 1.0 cannot carry, refused series not included
 	// private: fields 1000 or 1001 are there, and have to go.
 	private bool
 	// disorder: series before symbols, or refs after other fields. Protobuf allows it, Mimir does not.
@@ -27,8 +31,10 @@ type batchV2 struct {
 	badCount ingest.Count
 	badText  string
 
+	books   booking
 	table   []uint32 // where in raw the length of each symbol stands; built when first needed
-	scratch []label
+	marks   []uint32 // one for each symbol, of the metrics whose metadata is known; 1.0 only
+	scratch []label  // empty, with room for most labels and the stamps
 }
 
 func decodeV2(raw []byte, _ ingest.Content) (ingest.Batch, error) {
@@ -67,6 +73,8 @@ func (b *batchV2) checkRequest() (err error) {
 			b.series++
 		case skipLabelValidation, skipLabelCountValidation:
 			b.private = true
+		default:
+			b.unknowns++
 		}
 	}
 	if b.series > 0 && (b.symbols == 0 || !empty) {
@@ -92,7 +100,13 @@ func (b *batchV2) checkAllSeries() (err error) {
 		b.count = b.count.Add(c.count)
 		b.disorder = b.disorder || c.late
 		b.ragged = b.ragged || c.late || c.refFields != 1 || c.unpacked
-		if c.fault != nil {
+		b.most = max(b.most, c.most)
+		if c.fault == nil {
+			b.unknowns += c.unknowns
+			if c.metadata.said() {
+				b.metadata++
+			}
+		} else {
 			if b.bad++; b.bad == 1 {
 				b.badText = fmt.Sprintf("series %d%s: %v", n, b.nameOf(f.Data), c.fault)
 			}
@@ -110,6 +124,9 @@ type seriesChecker struct {
 	// fault is what is wrong with refs. The series is well formed but means nothing.
 	fault error
 
+	metadata  metadata
+	most      int // labels in it or in one of its exemplars
+	unknowns  int
 	refFields int
 	unpacked  bool // a ref that is a field of its own
 	late      bool // a ref after a field that is none
@@ -121,7 +138,6 @@ func (c *seriesChecker) check(msg []byte) (err error) {
 	var f wire.Field
 	refs := 0
 	other := false
-	help, unit := uint64(0), uint64(0)
 	for len(msg) > 0 {
 		if msg, err = wire.Next(msg, &f); err != nil {
 			return err
@@ -141,16 +157,22 @@ func (c *seriesChecker) check(msg []byte) (err error) {
 		case v2Samples:
 			c.count.Samples++
 			if !plainSample(f.Data) {
-				err = check(f.Data, sampleV2)
+				err = check(f.Data, sampleV2, &c.unknowns)
 			}
 		case v2Histograms:
 			c.count.Histograms++
-			err = check(f.Data, histogramV2)
+			err = check(f.Data, histogramV2, &c.unknowns)
 		case v2Exemplars:
 			c.count.Exemplars++
 			err = c.checkExemplar(f.Data)
 		case v2Metadata:
-			err = readMetadata(f.Data, nil, &help, &unit)
+			err = c.metadata.read(f.Data, &c.unknowns)
+		case v2Created:
+			if f.Type != wire.Varint {
+				c.unknowns++
+			}
+		default:
+			c.unknowns++
 		}
 		if err != nil {
 			return err
@@ -158,8 +180,8 @@ func (c *seriesChecker) check(msg []byte) (err error) {
 		other = other || f.Num != v2Refs
 	}
 	c.count.Items = c.count.Samples + c.count.Histograms
-	c.inTable(help, "help")
-	c.inTable(unit, "unit")
+	c.inTable(uint64(c.metadata.help), "help")
+	c.inTable(uint64(c.metadata.unit), "unit")
 	return c.countRefs(refs)
 }
 
@@ -206,7 +228,7 @@ func (c *seriesChecker) inTable(ref uint64, what string) {
 }
 
 func (c *seriesChecker) countRefs(n int) error {
-	if n/2 > maxLabels {
+	if c.most = max(c.most, n/2); n/2 > maxLabels {
 		return errLabels
 	}
 	if n%2 != 0 && c.fault == nil {
@@ -222,47 +244,37 @@ func (c *seriesChecker) checkExemplar(msg []byte) (err error) {
 		if msg, err = wire.Next(msg, &f); err != nil {
 			return err
 		}
-		switch f.Num {
-		case exemplarLabels:
-			var n int
-			if n, err = c.checkRefs(&f, "exemplar label"); err == nil {
-				refs += n
-			}
-		case 2:
-			err = checkField(&f, fixed64)
-		case exemplarLast:
-			err = checkField(&f, varint)
+		n := 0
+		if f.Num == exemplarLabels {
+			n, err = c.checkRefs(&f, "exemplar label")
+		} else {
+			err = exemplarShape.check(&f, &c.unknowns)
 		}
 		if err != nil {
 			return err
 		}
+		refs += n
 	}
 	return c.countRefs(refs)
 }
 
-// readMetadata reads a Metadata message into what is not nil. What it does not mention keeps its value: doubled messages merge.
-func readMetadata(msg []byte, typ, help, unit *uint64) (err error) {
+// read reads a Metadata message. What it does not mention keeps its value: doubled messages merge.
+func (m *metadata) read(msg []byte, unknowns *int) (err error) {
 	var f wire.Field
 	for len(msg) > 0 {
 		if msg, err = wire.Next(msg, &f); err != nil {
 			return err
 		}
-		var p *uint64
+		if err = metadataV2.check(&f, unknowns); err != nil {
+			return err
+		}
 		switch f.Num {
 		case metadataType:
-			p = typ
+			m.kind = int32(f.Int)
 		case v2MetadataHelp:
-			p = help
+			m.help = uint32(f.Int)
 		case v2MetadataUnit:
-			p = unit
-		default:
-			continue
-		}
-		if f.Type != wire.Varint {
-			return errWireType
-		}
-		if p != nil {
-			*p = f.Int
+			m.unit = uint32(f.Int)
 		}
 	}
 	return nil
@@ -294,12 +306,36 @@ func (b *batchV2) isBad(series []byte) bool {
 	return c.check(series) != nil || c.fault != nil
 }
 
-// nameOf is the metric of a series for a text that shows it: nothing where it cannot be told.
+// nameOf is the metric of a series for a text that shows it: nothing where it cannot be told. It walks over the symbols
+// twice instead of making a table of them, which no text is worth.
 func (b *batchV2) nameOf(series []byte) string {
-	if name, ok := metricName(b.collect(series)); ok {
-		return fmt.Sprintf(" (metric %q)", clip(name.value))
+	name, _, ok := b.seek(func(_ uint32, s []byte) bool { return string(s) == "__name__" })
+	for r := (refs{msg: series}); ok; {
+		var n, v uint32
+		if n, v, ok = r.pair(); !ok || n != name {
+			continue
+		}
+		if _, value, _ := b.seek(func(ref uint32, _ []byte) bool { return ref == v }); len(value) > 0 {
+			return fmt.Sprintf(" (metric %q)", clip(value))
+		}
+		break // one is enough: each costs a walk
 	}
 	return ""
+}
+
+// seek returns the first symbol that is wanted.
+func (b *batchV2) seek(wanted func(ref uint32, symbol []byte) bool) (ref uint32, symbol []byte, ok bool) {
+	var f wire.Field
+	for msg := b.raw; len(msg) > 0; {
+		if msg = next(msg, &f); f.Num != v2Symbols {
+			continue
+		}
+		if wanted(ref, f.Data) {
+			return ref, f.Data, true
+		}
+		ref++
+	}
+	return 0, nil, false
 }
 
 // clip shortens what is shown of a string that may have a megabyte.

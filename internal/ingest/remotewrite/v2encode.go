@@ -9,6 +9,7 @@ import (
 
 // Bound is what Encode appends at most.
 func (b *batchV2) Bound(e ingest.Edit) int {
+	b.books.charge = e.Charge
 	if e.Form.Version == 1 {
 		return b.boundV1(e)
 	}
@@ -30,19 +31,22 @@ func (b *batchV2) mustChange() bool { return b.private || b.disorder || b.bad > 
 
 // Encode appends the push as it leaves. Symbols come first: Mimir reads refs as it meets them.
 func (b *batchV2) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
-	if e.Form.Version == 1 {
-		return b.encodeV1(dst, e)
-	}
+	b.books.charge = e.Charge
 	stamps := newStamps(e.Stamps)
-	res := ingest.Result{Form: FormV2, Sent: b.sent(), Refused: b.refused()}
+	if e.Form.Version == 1 {
+		return b.encodeV1(dst, stamps)
+	}
+	res := ingest.Result{Form: formV2, Sent: b.sent(), Refused: b.refused()}
 	if b.series == 0 {
 		stamps = nil
+	}
+	if (len(stamps) > 0 || b.disorder) && !b.prepare(stamps) {
+		return ingest.Result{}, b.books.err
 	}
 	if !b.mustChange() && b.carries(stamps) {
 		res.Unchanged = true
 		return res, nil
 	}
-	b.index()
 	dst = b.appendSymbols(dst)
 	dst = b.symbolize(dst, stamps)
 	var f wire.Field
@@ -87,14 +91,14 @@ func (b *batchV2) symbolize(dst []byte, stamps []label) []byte {
 	for ref := 1; ref < b.symbols; ref++ {
 		s := b.symbol(uint32(ref))
 		for i, w := range want {
-			if *refs[i] == 0 && len(w) > 0 && string(s) == string(w) {
+			if *refs[i] == 0 && string(s) == string(w) {
 				*refs[i] = uint32(ref)
 			}
 		}
 	}
 	n := uint32(b.symbols)
 	for i, w := range want {
-		if *refs[i] != 0 || len(w) == 0 {
+		if *refs[i] != 0 {
 			continue
 		}
 		dst = wire.AppendBytes(dst, v2Symbols, w)
@@ -106,9 +110,7 @@ func (b *batchV2) symbolize(dst []byte, stamps []label) []byte {
 		n++
 	}
 	for i := range stamps {
-		if len(stamps[i].value) > 0 {
-			stamps[i].raw = appendRefs(nil, stamps[i])
-		}
+		stamps[i].raw = appendRefs(nil, stamps[i])
 	}
 	return dst
 }
@@ -121,19 +123,24 @@ func (b *batchV2) carries(stamps []label) bool {
 	var f wire.Field
 	for msg := b.raw; len(msg) > 0; {
 		msg = next(msg, &f)
-		if f.Num == v2Series && !carries(b.collect(f.Data), stamps) {
+		if f.Num == v2Series && !carries(b.collect(b.scratch, f.Data), stamps) {
 			return false
 		}
 	}
 	return true
 }
 
-// index makes the table of symbols.
-func (b *batchV2) index() {
-	if b.table != nil {
-		return
+// prepare makes the table of symbols and the scratch, unless there is no room.
+func (b *batchV2) prepare(stamps []label) (ok bool) {
+	b.scratch, ok = room(&b.books, b.scratch, b.most+len(stamps))
+	return ok && b.index()
+}
+
+// index makes the table of symbols, unless there is no room.
+func (b *batchV2) index() (ok bool) {
+	if b.table, ok = room(&b.books, b.table, b.symbols-len(b.table)); !ok {
+		return false
 	}
-	b.table = make([]uint32, 0, b.symbols)
 	var f wire.Field
 	for msg := b.raw; len(b.table) < b.symbols; {
 		from := len(b.raw) - len(msg)
@@ -142,6 +149,7 @@ func (b *batchV2) index() {
 			b.table = append(b.table, uint32(from+tag))
 		}
 	}
+	return true
 }
 
 // symbol returns symbol ref, which is in the table.
@@ -152,37 +160,52 @@ func (b *batchV2) symbol(ref uint32) []byte {
 	return p[l:end:end]
 }
 
-// collect returns the labels of a series or of an exemplar: in both, field 1 is refs. They are valid until the next call.
-// Labels whose refs lead nowhere are left out.
-func (b *batchV2) collect(msg []byte) []label {
-	b.index()
-	b.scratch = b.scratch[:0]
-	var f wire.Field
-	var name uint32
-	half := false // name is waiting for its value; it may stand in another field
-	take := func(v uint64) {
-		ref := uint32(v)
-		if half = !half; half {
-			name = ref
-		} else if n := uint32(b.symbols); name < n && ref < n {
-			b.scratch = append(b.scratch, label{name: b.symbol(name), value: b.symbol(ref), nameRef: name, valueRef: ref, at: len(b.scratch)})
-		}
+// refs walks over the refs of a series or of an exemplar: in both they are field 1, packed or not.
+type refs struct{ msg, packed []byte }
+
+// pair returns the refs of the next label.
+func (r *refs) pair() (name, value uint32, ok bool) {
+	n, l := wire.Uvarint(r.packed)
+	if v, m := wire.Uvarint(r.packed[l:]); m > 0 { // so l > 0
+		r.packed = r.packed[l+m:]
+		return uint32(n), uint32(v), true
 	}
-	for len(msg) > 0 {
-		if msg = next(msg, &f); f.Num != v2Refs {
+	// The two stand in different fields, or there are no more in this.
+	if name, ok = r.next(); ok {
+		value, ok = r.next()
+	}
+	return name, value, ok
+}
+
+// next returns the next ref, if there is one.
+func (r *refs) next() (ref uint32, ok bool) {
+	for len(r.packed) == 0 {
+		if len(r.msg) == 0 {
+			return 0, false
+		}
+		var f wire.Field
+		if r.msg = next(r.msg, &f); f.Num != v2Refs {
 			continue
 		}
 		if f.Type == wire.Varint {
-			take(f.Int)
-			continue
+			return uint32(f.Int), true
 		}
-		for p := f.Data; len(p) > 0; {
-			v, l := wire.Uvarint(p)
-			take(v)
-			p = p[l:]
-		}
+		r.packed = f.Data
 	}
-	return b.scratch
+	v, n := wire.Uvarint(r.packed)
+	r.packed = r.packed[n:]
+	return uint32(v), true
+}
+
+// collect appends the labels of a series or of an exemplar to ls.
+func (b *batchV2) collect(ls []label, msg []byte) []label {
+	for r := (refs{msg: msg}); ; {
+		name, value, ok := r.pair()
+		if !ok {
+			return ls
+		}
+		ls = append(ls, label{name: b.symbol(name), value: b.symbol(value), nameRef: name, valueRef: value, at: len(ls)})
+	}
 }
 
 // stamp appends the series f with stamps and its refs first.
@@ -196,55 +219,53 @@ func (b *batchV2) stamp(dst []byte, f *wire.Field, stamps []label) []byte {
 		added += len(stamps[i].raw)
 	}
 	dst, mark := wire.OpenMessage(dst, v2Series, len(f.Data)+added+8)
-	var refs wire.Field
+	var g wire.Field
 	if !b.ragged {
-		rest := next(f.Data, &refs)
-		if out, ok := b.merge(dst, refs.Data, stamps, added); ok {
+		rest := next(f.Data, &g)
+		if out, ok := b.merge(dst, g.Data, stamps, added); ok {
 			return wire.CloseMessage(append(out, rest...), mark)
 		}
 	}
-	ls := b.collect(f.Data)
+	ls := b.collect(b.scratch, f.Data)
 	if !carries(ls, stamps) {
 		ls = canonical(ls, stamps)
-		b.scratch = ls
 	} else if !b.disorder {
 		return append(dst[:start], f.Raw...)
 	}
 	dst = appendLabelRefs(dst, ls)
 	for msg := f.Data; len(msg) > 0; {
-		if msg = next(msg, &refs); refs.Num != v2Refs {
-			dst = append(dst, refs.Raw...)
+		if msg = next(msg, &g); g.Num != v2Refs {
+			dst = append(dst, g.Raw...)
 		}
 	}
 	return wire.CloseMessage(dst, mark)
 }
 
-// merge appends refs with those of the stamps, in one walk and by copying the stretches between them. It gives up where
-// the labels are not strictly sorted or a value is empty.
-func (b *batchV2) merge(dst, refs []byte, stamps []label, added int) ([]byte, bool) {
-	dst, mark := wire.OpenMessage(dst, v2Refs, len(refs)+added)
+// merge appends packed refs with those of the stamps, in one walk and by copying the stretches between them. It gives up
+// where the labels are not strictly sorted or a value is empty.
+func (b *batchV2) merge(dst, packed []byte, stamps []label, added int) ([]byte, bool) {
+	dst, mark := wire.OpenMessage(dst, v2Refs, len(packed)+added)
 	var prev []byte
 	done, copied := 0, 0
-	for at := 0; at < len(refs); {
-		nameRef, n := wire.Uvarint(refs[at:])
-		valueRef, m := wire.Uvarint(refs[at+n:])
-		name := b.symbol(uint32(nameRef))
-		if len(b.symbol(uint32(valueRef))) == 0 || string(name) <= string(prev) {
+	for r := (refs{packed: packed}); len(r.packed) > 0; {
+		at := len(packed) - len(r.packed)
+		nameRef, valueRef, _ := r.pair()
+		name := b.symbol(nameRef)
+		if len(b.symbol(valueRef)) == 0 || string(name) <= string(prev) {
 			return dst, false
 		}
 		prev = name
 		for done < len(stamps) && string(stamps[done].name) <= string(name) {
-			dst = append(dst, refs[copied:at]...)
+			dst = append(dst, packed[copied:at]...)
 			dst = append(dst, stamps[done].raw...)
 			copied = at
 			if string(stamps[done].name) == string(name) {
-				copied = at + n + m
+				copied = len(packed) - len(r.packed)
 			}
 			done++
 		}
-		at += n + m
 	}
-	dst = append(dst, refs[copied:]...)
+	dst = append(dst, packed[copied:]...)
 	for ; done < len(stamps); done++ {
 		dst = append(dst, stamps[done].raw...)
 	}
