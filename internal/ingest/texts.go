@@ -26,13 +26,16 @@ func (c Charge) Take(n int) error {
 
 // TextReply is the answer of doors that answer in plain text: one line, whatever text holds.
 func TextReply(status int, text string) Reply {
-	line := strings.Map(func(r rune) rune {
+	return Reply{Status: status, ContentType: "text/plain; charset=utf-8", Body: []byte(oneLine(text) + "\n")}
+}
+
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
 	}, text)
-	return Reply{Status: status, ContentType: "text/plain; charset=utf-8", Body: []byte(line + "\n")}
 }
 
 // RefusalText says on one line what of a push was refused and why.
@@ -41,7 +44,7 @@ func RefusalText(refused []Refusal) string {
 	for i, r := range refused {
 		texts[i] = fmt.Sprintf("%d items refused (%s): %s", r.Items, r.Reason, r.Text)
 	}
-	return strings.Join(texts, "; ")
+	return oneLine(strings.Join(texts, "; "))
 }
 
 // Malformed returns the error of a body that is not well formed or not valid for its protocol.

@@ -15,7 +15,6 @@ package jaeger
 import (
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
@@ -33,7 +32,7 @@ var HTTP = &ingest.Protocol{
 	Open:   openHTTP,
 	Decode: decodeThrift,
 	Accept: acceptHTTP,
-	Refuse: func(_ http.Header, e *fault.Error) ingest.Reply { return plain(e.HTTPStatus(), e.Public) },
+	Refuse: func(_ http.Header, e *fault.Error) ingest.Reply { return ingest.TextReply(e.HTTPStatus(), e.Public) },
 }
 
 // GRPC is the door for protobuf. Jaeger's agent, the sender here, tries again by itself.
@@ -79,86 +78,44 @@ func tooDense(n, weight int) error {
 
 func openHTTP(h http.Header) (ingest.Content, error) {
 	c := ingest.Content{Weight: thriftWeight}
-	t, _, _ := strings.Cut(h.Get("Content-Type"), ";")
-	switch strings.ToLower(strings.TrimSpace(t)) {
+	switch ingest.MediaType(h) {
 	case "application/x-thrift", "application/vnd.apache.thrift.binary":
 	default:
 		return c, fault.New(fault.Unsupported, "Content-Type %.60q: /api/traces takes application/x-thrift and application/vnd.apache.thrift.binary", h.Get("Content-Type"))
 	}
 	var err error
-	c.Codecs, err = codecs(h, "Content-Encoding")
+	c.Codecs, err = ingest.Encoding(h, "Content-Encoding", ingest.Gzip)
 	return c, err
 }
 
 // openGRPC reads the headers of a call, which the envelope has found to be gRPC.
 func openGRPC(h http.Header) (ingest.Content, error) {
 	c := ingest.Content{Weight: protoWeight}
-	t, _, _ := strings.Cut(h.Get("Content-Type"), ";")
-	switch strings.ToLower(strings.TrimSpace(t)) {
+	switch ingest.MediaType(h) {
 	case "application/grpc", "application/grpc+proto", "":
 	default:
 		return c, fault.New(fault.Unsupported, "Content-Type %.60q: PostSpans takes application/grpc and application/grpc+proto", h.Get("Content-Type"))
 	}
 	var err error
-	c.Codecs, err = codecs(h, "Grpc-Encoding")
+	c.Codecs, err = ingest.Encoding(h, "Grpc-Encoding", ingest.Gzip)
 	return c, err
-}
-
-// codecs reads the header that names the compression.
-func codecs(h http.Header, name string) ([]ingest.Codec, error) {
-	v := strings.Join(h.Values(name), ",")
-	switch strings.ToLower(strings.TrimSpace(v)) {
-	case "", "identity":
-		return nil, nil
-	case "gzip":
-		return []ingest.Codec{ingest.Gzip}, nil
-	}
-	return nil, fault.New(fault.Unsupported, "%s %.60q: Jaeger's doors take identity and gzip", name, v)
 }
 
 // acceptHTTP answers 202 and nothing, as Jaeger does, also where a rule dropped all. Spans that were refused are a 400
 // though the rest was taken: there is no partial success, and clients do not send again.
 func acceptHTTP(_ ingest.Content, a ingest.Answer) ingest.Reply {
-	if text := refusedText(a); text != "" {
-		return plain(http.StatusBadRequest, text)
+	if len(a.Refused) > 0 {
+		return ingest.TextReply(http.StatusBadRequest, ingest.RefusalText(a.Refused))
 	}
 	return ingest.Reply{Status: http.StatusAccepted}
 }
 
 // acceptGRPC answers an empty PostSpansResponse, which is no bytes at all.
 func acceptGRPC(_ ingest.Content, a ingest.Answer) ingest.Reply {
-	if text := refusedText(a); text != "" {
-		return ingest.Reply{Status: http.StatusBadRequest, Body: []byte(text)}
+	if len(a.Refused) > 0 {
+		return ingest.Reply{Status: http.StatusBadRequest, Body: []byte(ingest.RefusalText(a.Refused))}
 	}
 	return ingest.Reply{Status: http.StatusOK}
-}
-
-// refusedText says what was refused; empty if nothing was.
-func refusedText(a ingest.Answer) string {
-	n := 0
-	var text strings.Builder
-	for _, r := range a.Refused {
-		n += r.Items
-		fmt.Fprintf(&text, "; %d %s: %s", r.Items, r.Reason, r.Text)
-	}
-	if n == 0 {
-		return ""
-	}
-	return oneLine(fmt.Sprintf("%d spans refused, the rest was taken%s", n, text.String()))
-}
-
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' {
-			return ' '
-		}
-		return r
-	}, text)
-}
-
-// plain is a text answer of one line.
-func plain(status int, text string) ingest.Reply {
-	return ingest.Reply{Status: status, ContentType: "text/plain; charset=utf-8", Body: append([]byte(oneLine(text)), '\n')}
 }
 
 // refusals are the spans that cannot be read, by reason.

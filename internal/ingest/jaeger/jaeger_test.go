@@ -230,9 +230,9 @@ func TestAnswers(t *testing.T) {
 	none := ingest.Answer{Status: 200, Rejected: 3, Message: "upstream keeps it to itself"}
 	some := ingest.Answer{Status: 200, Refused: []ingest.Refusal{{Reason: "invalid_id", Items: 2, Text: "span 1\nis bad"}}}
 	f(jaeger.HTTP, none, 202, "", "")
-	f(jaeger.HTTP, some, 400, "text/plain; charset=utf-8", "2 spans refused, the rest was taken; 2 invalid_id: span 1 is bad\n")
+	f(jaeger.HTTP, some, 400, "text/plain; charset=utf-8", "2 items refused (invalid_id): span 1 is bad\n")
 	f(jaeger.GRPC, none, 200, "", "")
-	f(jaeger.GRPC, some, 400, "", "2 spans refused, the rest was taken; 2 invalid_id: span 1 is bad")
+	f(jaeger.GRPC, some, 400, "", "2 items refused (invalid_id): span 1 is bad")
 	if r := jaeger.HTTP.Refuse(nil, fault.New(fault.Overloaded, "environment dev: full")); r.Status != 503 || string(r.Body) != "environment dev: full\n" {
 		t.Errorf("%+v", r)
 	}

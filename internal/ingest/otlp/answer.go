@@ -23,7 +23,7 @@ const maxPartialBytes = 1000
 // nothing, and is no success. A gRPC exit hands in the bare message without headers.
 func (s *signal) read(status int, h http.Header, body []byte) (ingest.Answer, error) {
 	a := ingest.Answer{Status: status}
-	t := mediaType(h)
+	t := ingest.MediaType(h)
 	var p partial
 	var err error
 	switch {

@@ -37,7 +37,7 @@ func Status(e *fault.Error) *spb.Status {
 func refuseHTTP(h http.Header, e *fault.Error) ingest.Reply {
 	r := ingest.Reply{Status: e.HTTPStatus()}
 	var err error
-	switch mediaType(h) {
+	switch ingest.MediaType(h) {
 	case typeProtobuf:
 		r.ContentType = typeProtobuf
 		r.Body, err = proto.Marshal(Status(e))
@@ -58,7 +58,7 @@ func refuseHTTP(h http.Header, e *fault.Error) ingest.Reply {
 // none is taken as it is: proxies on the way answer in plain text.
 func refusalText(h http.Header, body []byte) []byte {
 	st := new(spb.Status)
-	switch mediaType(h) {
+	switch ingest.MediaType(h) {
 	case typeJSON:
 		if protojson.Unmarshal(body, st) != nil {
 			return body

@@ -21,7 +21,6 @@ package zipkin
 import (
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
@@ -60,22 +59,16 @@ func door(route string, decode func([]byte, ingest.Content) (ingest.Batch, error
 		Again:  true,
 		Open: func(h http.Header) (ingest.Content, error) {
 			c := ingest.Content{Weight: weight}
-			t, _, _ := strings.Cut(h.Get("Content-Type"), ";")
-			switch strings.ToLower(strings.TrimSpace(t)) {
+			switch ingest.MediaType(h) {
 			case "", typeJSON:
 				c.JSON, c.Weight = true, jsonWeight
 			case other:
 			default:
 				return c, fault.New(fault.Unsupported, "Content-Type %.60q: %s takes %s and %s", h.Get("Content-Type"), route, typeJSON, other)
 			}
-			switch e := strings.Join(h.Values("Content-Encoding"), ","); strings.ToLower(strings.TrimSpace(e)) {
-			case "", "identity":
-			case "gzip":
-				c.Codecs = []ingest.Codec{ingest.Gzip}
-			default:
-				return c, fault.New(fault.Unsupported, "Content-Encoding %.60q: %s takes identity and gzip", e, route)
-			}
-			return c, nil
+			var err error
+			c.Codecs, err = ingest.Encoding(h, "Content-Encoding", ingest.Gzip)
+			return c, err
 		},
 		Decode: decode,
 		Accept: accept,
@@ -137,27 +130,12 @@ const (
 // accept answers 202 and nothing, as Zipkin does, also where a rule dropped all. Spans that were refused are a 400 though
 // the rest was taken: there is no partial success, and reporters do not send again.
 func accept(_ ingest.Content, a ingest.Answer) ingest.Reply {
-	n := 0
-	var text strings.Builder
-	for _, r := range a.Refused {
-		n += r.Items
-		fmt.Fprintf(&text, "; %d %s: %s", r.Items, r.Reason, r.Text)
+	if len(a.Refused) > 0 {
+		return ingest.TextReply(http.StatusBadRequest, ingest.RefusalText(a.Refused))
 	}
-	if n == 0 {
-		return ingest.Reply{Status: http.StatusAccepted}
-	}
-	return plain(http.StatusBadRequest, fmt.Sprintf("%d spans refused, the rest was taken%s", n, text.String()))
+	return ingest.Reply{Status: http.StatusAccepted}
 }
 
-func refuse(_ http.Header, e *fault.Error) ingest.Reply { return plain(e.HTTPStatus(), e.Public) }
-
-// plain is a text answer. Its text is one line whatever was put into it.
-func plain(status int, text string) ingest.Reply {
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' {
-			return ' '
-		}
-		return r
-	}, text)
-	return ingest.Reply{Status: status, ContentType: "text/plain; charset=utf-8", Body: append([]byte(text), '\n')}
+func refuse(_ http.Header, e *fault.Error) ingest.Reply {
+	return ingest.TextReply(e.HTTPStatus(), e.Public)
 }

@@ -320,7 +320,7 @@ func TestAnswers(t *testing.T) {
 	f(ingest.Answer{Status: 200, Rejected: 3, Message: "upstream keeps it to itself"}, 202, "")
 	f(ingest.Answer{}, 202, "")
 	f(ingest.Answer{Status: 200, Refused: []ingest.Refusal{{Reason: "invalid_id", Items: 2, Text: "span 1\nis bad"}, {Reason: "invalid_item", Items: 1, Text: "x"}}},
-		400, "3 spans refused, the rest was taken; 2 invalid_id: span 1 is bad; 1 invalid_item: x\n")
+		400, "2 items refused (invalid_id): span 1 is bad; 1 items refused (invalid_item): x\n")
 	r := zipkin.V1.Refuse(nil, fault.New(fault.RateLimited, "environment dev: too\r\nmuch"))
 	if r.Status != 429 || string(r.Body) != "environment dev: too  much\n" || !strings.HasPrefix(r.ContentType, "text/plain") {
 		t.Errorf("%+v", r)
