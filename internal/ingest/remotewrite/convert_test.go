@@ -188,6 +188,90 @@ func TestUnknownFieldsDoNotCross(t *testing.T) {
 	}
 }
 
+// What stays behind at any level is counted; what the two versions share goes along with all that is in it.
+func TestUnknownFieldsAreCounted(t *testing.T) {
+	u := func(msg []byte) []byte { return wire.AppendString(msg[:len(msg):len(msg)], 77, "newer") }
+	field := func(num int32, msg []byte) []byte { return wire.AppendBytes(nil, num, u(msg)) }
+	f := func(p *ingest.Protocol, want int, parts ...[]byte) {
+		t.Helper()
+		raw := slices.Concat(parts...)
+		b := decode(t, p, raw)
+		if res, _ := encode(t, b, raw, ingest.Edit{Form: p.Forms[1]}); lossOf(res, "unknown_fields") != want {
+			t.Errorf("%s: lost %+v, want %d unknown fields", p.Name, res.Lost, want)
+		}
+		if res, _ := encode(t, b, raw, ingest.Edit{Form: p.Forms[0], Stamps: stampSets[2]}); len(res.Lost) > 0 {
+			t.Errorf("%s to itself: lost %+v", p.Name, res.Lost)
+		}
+	}
+	sample := wire.AppendVarint(wire.AppendFixed64(nil, 1, 1), 2, 5)
+	histogram := field(8, wire.AppendVarint(nil, 1, 3)) // a span, which both versions have
+	name := appendLabel(nil, []byte("__name__"), []byte("m"))
+	odd := field(v1Labels, wire.AppendString(wire.AppendString(nil, 1, "a"), 2, "b"))
+
+	f(V1, 0, wire.AppendBytes(nil, v1Series, wire.AppendBytes(name, v1Samples, sample)))
+	f(V1, 1, u(wire.AppendBytes(nil, v1Series, name)))
+	f(V1, 1, wire.AppendBytes(nil, v1Series, u(name)))
+	f(V1, 1, wire.AppendBytes(nil, v1Series, odd))
+	f(V1, 1, wire.AppendBytes(nil, v1Series, slices.Concat(name, field(v1Samples, sample))))
+	f(V1, 1, wire.AppendBytes(nil, v1Series, slices.Concat(name, wire.AppendBytes(nil, v1Samples, wire.AppendVarint(sample, sampleStart, 3)))))
+	f(V1, 1, wire.AppendBytes(nil, v1Series, slices.Concat(name, field(v1Histograms, histogram))))
+	f(V1, 2, wire.AppendBytes(nil, v1Series, slices.Concat(name, field(v1Exemplars, odd))))
+	f(V1, 1, wire.AppendBytes(nil, v1Series, name), field(v1Metadata, wire.AppendString(nil, v1MetadataName, "m")))
+	f(V1, 3, wire.AppendBytes(nil, v1Series, u(slices.Concat(name, field(v1Samples, sample), field(v1Histograms, histogram))))) // split
+	f(V1, 1, wire.AppendVarint(nil, 2, 1), wire.AppendBytes(nil, v1Series, name), wire.AppendVarint(nil, skipLabelValidation, 1))
+
+	table := requestV2(someSymbols)
+	refs := seriesV2([]byte{1, 2}, oneSample...)
+	with := func(num int32, msg []byte) []byte {
+		return wire.AppendBytes(nil, v2Series, slices.Concat(refs, field(num, msg)))
+	}
+	f(V2, 0, table, wire.AppendBytes(nil, v2Series, refs))
+	f(V2, 1, u(table), wire.AppendBytes(nil, v2Series, refs))
+	f(V2, 1, table, field(v2Series, refs))
+	f(V2, 1, table, with(v2Samples, sample))
+	f(V2, 1, table, with(v2Samples, wire.AppendVarint(sample, sampleStart, 3)))
+	f(V2, 1, table, with(v2Histograms, histogram))
+	f(V2, 1, table, with(v2Exemplars, wire.AppendBytes(nil, 1, []byte{3, 4})))
+	f(V2, 1, table, with(v2Metadata, wire.AppendVarint(nil, metadataType, 1)))
+	f(V2, 0, table, wire.AppendBytes(nil, v2Series, wire.AppendVarint(refs, v2Created, 9)))
+	f(V2, 1, table, wire.AppendBytes(nil, v2Series, wire.AppendString(refs, v2Created, "not a time")))
+}
+
+// Metadata that 1.0 has no place for is counted by series: that of no metric, and what contradicts the first of its family.
+func TestMetadataLost(t *testing.T) {
+	symbols := []string{"", "__name__", "latency_sum", "latency_count", "help", "help", "other", "job", "x"}
+	// Each series is refs, type and help.
+	type series struct {
+		refs []byte
+		kind prompb.MetricMetadata_MetricType
+		help byte
+	}
+	f := func(lost, sent int, all ...series) {
+		t.Helper()
+		var msgs [][]byte
+		for _, s := range all {
+			m := wire.AppendVarint(wire.AppendVarint(nil, metadataType, uint64(s.kind)), v2MetadataHelp, uint64(s.help))
+			msgs = append(msgs, wire.AppendBytes(seriesV2(s.refs, oneSample...), v2Metadata, m))
+		}
+		raw := requestV2(symbols, msgs...)
+		res, body := encode(t, decode(t, V2, raw), raw, ingest.Edit{Form: formV1})
+		if got := len(unmarshalV1(t, body).Metadata); got != sent || lossOf(res, "metadata") != lost || res.Sent.Items != len(all) {
+			t.Errorf("%v: %d metadata sent, want %d; lost %+v, want %d", all, got, sent, res.Lost, lost)
+		}
+	}
+	const gauge, summary = prompb.MetricMetadata_GAUGE, prompb.MetricMetadata_SUMMARY
+	sum, count, unnamed := []byte{1, 2}, []byte{1, 3}, []byte{7, 8}
+	f(0, 1, series{sum, summary, 4}, series{sum, summary, 4}, series{count, summary, 4})
+	f(0, 1, series{sum, summary, 4}, series{sum, summary, 5}) // one string twice in the table
+	f(0, 2, series{sum, gauge, 4}, series{count, gauge, 6})   // two families
+	f(0, 2, series{sum, gauge, 4}, series{sum, summary, 6}, series{sum, gauge, 4})
+	f(0, 0, series{unnamed, 0, 0}) // says nothing
+	f(2, 0, series{unnamed, gauge, 4}, series{unnamed, gauge, 4})
+	f(1, 1, series{sum, summary, 4}, series{sum, summary, 6})
+	f(2, 1, series{sum, summary, 4}, series{count, summary, 6}, series{count, summary, 6}, series{count, summary, 4})
+	f(1, 1, series{sum, summary, 4}, series{count, summary, 0}, series{sum, summary, 4})
+}
+
 // A created timestamp of 2.0-rc.1 counts as lost, and histograms with buckets of their own take nothing else with them.
 func TestV2ToV1Losses(t *testing.T) {
 	req := &writev2.Request{Symbols: []string{"", "__name__", "m", "trace_id", "x"}, Timeseries: []writev2.TimeSeries{{
