@@ -270,7 +270,7 @@ func TestJSONSeeds(t *testing.T) {
 
 func TestJSONRandom(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
-	for range 10_000 {
+	for range 3_000 {
 		p := randomPush(r)
 		in := randomJSON(r, p)
 		checkJSON(t, in)

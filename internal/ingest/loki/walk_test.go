@@ -157,7 +157,7 @@ func marshal(t testing.TB, p push.PushRequest) []byte {
 
 func TestProtobufRandom(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 10_000 {
+	for range 3_000 {
 		raw := marshal(t, randomPush(r))
 		checkProtobuf(t, raw)
 		if len(raw) > 0 {
