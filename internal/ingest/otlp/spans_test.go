@@ -393,7 +393,7 @@ func TestSamplingBound(t *testing.T) {
 				}
 			}
 			if around > 1<<20 {
-				size += 10
+				size += 40
 			}
 		}
 	}
