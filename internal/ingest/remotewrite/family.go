@@ -93,7 +93,8 @@ func (fs *families) add(name []byte) (at int, news bool) {
 
 // readFamilies reads the metadata of a push. Where a family comes twice, the last one counts.
 func (b *batchV1) readFamilies() families {
-	fs := newFamilies(&b.books, min(b.metadata, 1<<10))
+	// No real metadata is under 32 bytes; what is made of nothing gets its tables as they grow.
+	fs := newFamilies(&b.books, min(b.metadata, len(b.raw)/32))
 	var f, g wire.Field
 	for msg := b.raw; len(msg) > 0 && b.books.err == nil; {
 		if msg = next(msg, &f); f.Num != v1Metadata {

@@ -85,7 +85,7 @@ func greedyPushes() []greedy {
 	}
 	wide := strings.Repeat("\x0a\x00", maxLabels)
 	return []greedy{
-		{"metadata of nothing", V1, append(one[:len(one):len(one)], strings.Repeat("\x1a\x00", large/2)...), 1},
+		{"metadata of nothing", V1, append(one[:len(one):len(one)], strings.Repeat("\x1a\x00", large/2)...), 3},
 		{"metadata of many metrics", V1, v1(large/64, news, func(i int) *prompb.MetricMetadata {
 			return &prompb.MetricMetadata{MetricFamilyName: fmt.Sprintf("metric_%d", i), Type: 1, Help: fmt.Sprint("help", i)}
 		}), 8},
