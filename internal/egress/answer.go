@@ -51,6 +51,7 @@ func (u *Upstream) judge(c *connection, r *Response) error {
 	case s == http.StatusTooManyRequests:
 		return u.failed(fault.RateLimited, c, r, "is over its own limit")
 	case s/100 == 5:
+		r.Later = s == http.StatusBadGateway || s == http.StatusServiceUnavailable
 		return u.failed(fault.UpstreamFailed, c, r, "failed")
 	case s == http.StatusUnauthorized, s == http.StatusForbidden:
 		return u.failed(fault.Misconfigured, c, r, "refuses the credential of the gateway")

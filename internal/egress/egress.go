@@ -192,7 +192,9 @@ type Response struct {
 	Header http.Header
 	// Body is at most maxAnswerBytes of it; of a gRPC answer it is the message alone, decompressed.
 	Body []byte
-	text func(h http.Header, body []byte) []byte // Request.Text
+	// Later: upstream has said that it cannot take the push for now, and so has not taken it.
+	Later bool
+	text  func(h http.Header, body []byte) []byte // Request.Text
 }
 
 // maxAnswerBytes bounds what is read of a refusal: one line, or a page. A success may be as long as OTLP allows: cut, it

@@ -36,6 +36,9 @@ const (
 	grpcIdleTimeout = 40 * time.Second
 )
 
+// maxTrailerBytes bounds what a call's status may take: maxAnswerBytes of text, percent-encoded, and its details.
+const maxTrailerBytes = 8 * maxAnswerBytes
+
 // grpcTransport is a client that speaks HTTP/2 alone: by ALPN over TLS, with prior knowledge over plain TCP. It is built
 // here because prometheus/common's always offers HTTP/1.1 too and cannot speak HTTP/2 without TLS. All else is as there:
 // proxies are those of cfg, never the process's environment unless cfg says so.
@@ -54,7 +57,7 @@ func grpcTransport(cfg promconfig.HTTPClientConfig, scheme string) (http.RoundTr
 		TLSClientConfig:    tlsConfig, TLSHandshakeTimeout: 10 * time.Second,
 		// More connections are opened when the peer's limit of streams is reached, and each may be kept.
 		MaxIdleConnsPerHost: 1000, IdleConnTimeout: grpcIdleTimeout,
-		DisableCompression: true, MaxResponseHeaderBytes: maxAnswerBytes,
+		DisableCompression: true, MaxResponseHeaderBytes: maxTrailerBytes,
 		HTTP2:     &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingAfter},
 		Protocols: new(http.Protocols),
 	}

@@ -142,7 +142,7 @@ func TestGRPCBrokenAnswers(t *testing.T) {
 		f(nil, h{"Grpc-Status": "8", "Grpc-Status-Details-Bin": details}, "", fault.Rejected, "RESOURCE_EXHAUSTED")
 	}
 	// Headers without end are not read to theirs.
-	huge := h{"Grpc-Status": "0", "X-Padding": strings.Repeat("x", 2*maxAnswerBytes)}
+	huge := h{"Grpc-Status": "0", "X-Padding": strings.Repeat("x", 2*maxTrailerBytes)}
 	u := stranger(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/grpc")
 		for n, v := range huge {

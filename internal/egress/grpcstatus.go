@@ -167,5 +167,6 @@ func (u *Upstream) judgeCall(ctx context.Context, c *connection, s callStatus) (
 	default:
 		e.After = fault.About(retryFailed)
 	}
-	return &Response{Status: m.status}, e
+	// Of the codes that may be tried again only this one says that nothing was done.
+	return &Response{Status: m.status, Later: m.name == "UNAVAILABLE"}, e
 }

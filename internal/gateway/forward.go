@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -69,7 +68,7 @@ func (g *Gateway) forward(p *push, x *exit, batch ingest.Batch, f *ingest.Form) 
 // that it gives when it could not take the push for now.
 func mayGoAgain(res *egress.Response, err error) bool {
 	if res != nil {
-		return res.Status == http.StatusBadGateway || res.Status == http.StatusServiceUnavailable
+		return res.Later
 	}
 	return err != nil && fault.From(err).Kind == fault.Unreachable
 }

@@ -35,13 +35,14 @@ var HTTP = &ingest.Protocol{
 	Refuse: func(_ http.Header, e *fault.Error) ingest.Reply { return ingest.TextReply(e.HTTPStatus(), e.Public) },
 }
 
-// GRPC is the door for protobuf. Jaeger's agent, the sender here, tries again by itself.
+// GRPC is the door for protobuf.
 var GRPC = &ingest.Protocol{
 	Name:   "jaeger_grpc",
 	Signal: ingest.Traces,
 	Method: "/jaeger.api_v2.CollectorService/PostSpans",
 	Exits:  otlp.TracesGRPC.Exits,
 	Forms:  otlp.TracesGRPC.Forms,
+	Again:  true,
 	Open:   openGRPC,
 	Decode: decodeProto,
 	Accept: acceptGRPC,

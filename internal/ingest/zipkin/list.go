@@ -88,7 +88,7 @@ func isEvent(value string) bool {
 		return false
 	}
 	object := value[first+1 : last]
-	if !nestedWell([]byte(object)) {
+	if len(object) > maxLinkBytes || !nestedWell([]byte(object)) {
 		return false
 	}
 	var attrs map[string]any // as the translator reads it: a number out of range is an error

@@ -91,6 +91,9 @@ func (s *scan) walk(body []byte) bool {
 					i++
 				}
 			}
+		case 'n':
+			s.weight += objectBytes // null: as an element it becomes a struct like any other
+			fallthrough
 		default:
 			if depth == 1 {
 				s.values++

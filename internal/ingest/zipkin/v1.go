@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/translator/zipkin/zipkinv1"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
@@ -96,8 +97,20 @@ func jsonToTraces(body []byte) (td ptrace.Traces, refused refusals, err error) {
 	if err != nil {
 		return td, nil, err
 	}
-	td, err = zipkinv1.NewJSONTracesUnmarshaler(false).UnmarshalTraces(tidied)
+	if td, err = zipkinv1.NewJSONTracesUnmarshaler(false).UnmarshalTraces(tidied); err == nil {
+		unname(td)
+	}
 	return td, refused, err
+}
+
+// unname takes the names away that the translators give to services without one: what has none is counted, and can be
+// given the client's name, by the stage that does so for all doors.
+func unname(td ptrace.Traces) {
+	for _, rs := range td.ResourceSpans().All() {
+		rs.Resource().Attributes().RemoveIf(func(name string, v pcommon.Value) bool {
+			return name == "service.name" && (v.Str() == "unknown-service" || v.Str() == "unknown-service-name")
+		})
+	}
 }
 
 // tidy makes s what the translator takes, or says why that is not possible.
@@ -200,6 +213,8 @@ func thriftToTraces(body []byte) (td ptrace.Traces, refused refusals, err error)
 	if err != nil {
 		return td, nil, err
 	}
-	td, err = zipkinv1.NewThriftTracesUnmarshaler().UnmarshalTraces(body)
+	if td, err = zipkinv1.NewThriftTracesUnmarshaler().UnmarshalTraces(body); err == nil {
+		unname(td)
+	}
 	return td, nil, err
 }

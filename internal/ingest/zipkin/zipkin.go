@@ -8,8 +8,10 @@
 // Where the Collector refuses a push or loses a part of it that Zipkin's server stores, it is stored here:
 //
 //   - Tags that are numbers or booleans are taken as their text, times with a fraction are cut to microseconds, addresses
-//     that are none are left out. A v1 annotation `sa`, `ca` or `ma` that is true becomes what v2's remoteEndpoint does.
+//     that are none are left out. In v1 JSON an annotation `sa`, `ca` or `ma` that is true becomes what v2's
+//     remoteEndpoint does; in Thrift it is the Collector's to read.
 //   - Trace ids of 8 bytes in protobuf, and ids with fewer digits than they should have, are padded on the left.
+//   - A v1 span of a service without a name stays without one, so that it is counted and can be given the client's.
 //   - An annotation with a | in it is one event with that name, unless it is how OpenTelemetry's exporter writes events.
 //
 // The debug flag, of a span or as X-B3-Flags, has no place in OTLP: it tells a tracer to record, and that was done.

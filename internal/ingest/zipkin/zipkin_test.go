@@ -1,6 +1,7 @@
 package zipkin_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -166,7 +167,7 @@ func TestSpan(t *testing.T) {
 	f(zipkin.V1, `{"traceId":"1","id":"2","binaryAnnotations":[{"key":"a","value":{}}]}`, "invalid_item: span 1 of the list: a field of the wrong type", ids)
 	f(zipkin.V1, `{"traceId":"1","id":"2","timestamp":5,"binaryAnnotations":[{"key":"a","value":true},{"key":"b","value":2},{"key":"ca","value":true}]}`, "map[a:true b:2]", tags)
 	f(zipkin.V1, `{"traceId":"1","id":"2","timestamp":5,"binaryAnnotations":[{"key":"sa","value":true,"endpoint":{"serviceName":"db","ipv4":"1.2.3.4","port":5}}]}`,
-		"map[net.peer.port:5 network.peer.address:1.2.3.4 service.peer.name:db] map[service.name:unknown-service]", func(s ptrace.Span, rs ptrace.ResourceSpans) any {
+		"map[net.peer.port:5 network.peer.address:1.2.3.4 service.peer.name:db] map[]", func(s ptrace.Span, rs ptrace.ResourceSpans) any {
 			return fmt.Sprint(s.Attributes().AsRaw(), rs.Resource().Attributes().AsRaw())
 		})
 }
@@ -336,5 +337,27 @@ func TestRefusedAreMany(t *testing.T) {
 	_, r, b, err := leave(t, zipkin.V2, asJSON(t, list), asList)
 	if err != nil || b.Items() != 300 || r.Sent.Items != 100 || len(r.Refused) != 2 || r.Refused[0].Items != 100 || !strings.HasPrefix(r.Refused[1].Text, "span 3 ") {
 		t.Errorf("%d items, %+v, %v", b.Items(), r, err)
+	}
+}
+
+// What is not said must not be made up, and what says next to nothing must not weigh a lot.
+func TestNamelessAndHollow(t *testing.T) {
+	b, err := zipkin.V1.Decode([]byte(`[{"traceId":"1","id":"2","name":"n","timestamp":1}]`), asList)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := b.Encode(nil, ingest.Edit{Traces: &ingest.TraceRules{Ratio: 1, FillServiceName: "legacy"}})
+	if err != nil || res.Unnamed != 1 || !bytes.Contains(res.Body, []byte("legacy")) || bytes.Contains(res.Body, []byte("unknown-service")) {
+		t.Errorf("a span without a service: %d unnamed, %v\n%q", res.Unnamed, err, res.Body)
+	}
+	hollow := `[{"traceId":"1","id":"2","annotations":[` + strings.Repeat("null,", 50000) + `null]}]`
+	if _, err := zipkin.V2.Decode([]byte(hollow), asList); err == nil {
+		t.Error("a mass of null was taken")
+	}
+	// An event's attributes are text of a bounded length, or the whole is its name.
+	deep := strings.Repeat(`{\"\":`, 50) + "1" + strings.Repeat("}", 50)
+	event := `[{"traceId":"1","id":"2","annotations":[{"timestamp":1,"value":"x|{\"a\":[` + strings.Repeat(deep+",", 10000) + deep + `]}|0"}]}]`
+	if got := grows(t, zipkin.V2, asList, []byte(event)); got > 40 {
+		t.Errorf("a deep event takes %.1f bytes for each byte", got)
 	}
 }
