@@ -11,7 +11,8 @@
 // A push leaves byte for byte as it came unless it has to change. What changes it: stamps, Mimir's private fields 1000 and
 // 1001, which are removed, and in v2 series that come before symbols or labels, which are put into the order that Mimir
 // demands. A series that is rewritten comes out with labels sorted by name, without empty values, and with one of each
-// stamp; a series that carries all stamps already is copied as it is. Unknown fields are kept, but not across versions.
+// stamp; a series that carries all stamps already is copied as it is. Unknown fields are kept, but not across versions:
+// what a conversion leaves behind it counts. Whatever it builds besides the push itself it books before it builds it.
 package remotewrite
 
 import (
