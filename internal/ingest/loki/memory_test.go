@@ -59,7 +59,7 @@ func hostile() map[string]struct {
 		json bool
 		body string
 	}
-	const large = 1 << 20
+	const large = 1 << 18
 	label := func(text string) string {
 		return string(msg(pushStreams, str(streamLabels, text), msg(streamEntries, str(entryLine, "x"))))
 	}

@@ -55,7 +55,7 @@ type greedy struct {
 }
 
 func greedyPushes() []greedy {
-	const large = 1 << 20
+	const large = 1 << 18
 	v1 := func(n int, all func(i int) []prompb.Label, metadata func(i int) *prompb.MetricMetadata) []byte {
 		var b []byte
 		for i := range n {
