@@ -57,12 +57,14 @@ func TestNoPushHoldsAnother(t *testing.T) {
 	var taken atomic.Int64
 	upstream := picky(t, &taken)
 	g := start(t, strings.ReplaceAll(defaultServer+defaultEnvironment, "$CLOUD", upstream.URL))
-	end := time.Now().Add(2 * time.Second)
+	// Long enough for the races that are looked for, and on a slow machine until enough came through to mean something.
+	end, limit := time.Now().Add(2*time.Second), time.Now().Add(time.Minute)
+	const enough = 50
 	var senders sync.WaitGroup
 	for sender := range 8 {
 		senders.Go(func() {
 			dice := rand.New(rand.NewPCG(3, uint64(sender)))
-			for i := 0; time.Now().Before(end); i++ {
+			for i := 0; time.Now().Before(end) || taken.Load() < enough && time.Now().Before(limit); i++ {
 				word := fmt.Sprintf("%d-%06d", sender, i)
 				// JSON is encoded anew, and protobuf forwarded as it came.
 				n := 1 + dice.IntN(40_000)
@@ -90,7 +92,7 @@ func TestNoPushHoldsAnother(t *testing.T) {
 	}
 	senders.Wait()
 	eventually(t, "all pushes to end", func() bool { return g.inflight.Used() == 0 })
-	if taken.Load() < 50 {
+	if taken.Load() < enough {
 		t.Errorf("only %d pushes were taken", taken.Load())
 	}
 }
