@@ -163,7 +163,7 @@ type Refusal struct {
 
 // Loss is something that a conversion drops from items which it does carry.
 type Loss struct {
-	// What is a fixed word: start_timestamps, metadata.
+	// What is a fixed word: start_timestamps, metadata, unknown_fields.
 	What string
 	N    int
 }
