@@ -33,9 +33,9 @@ func (s *stamper) walk(dst, msg []byte, k kind) ([]byte, error) {
 			return nil, err
 		}
 		if resources == 0 {
-			var at mark
-			dst, at = open(dst, 1, s.size)
-			dst = at.close(s.missing(dst, messages[resource].attrs))
+			var at wire.Mark
+			dst, at = wire.OpenMessage(dst, 1, s.size)
+			dst = wire.CloseMessage(s.missing(dst, messages[resource].attrs), at)
 		}
 	}
 	var f wire.Field
@@ -53,8 +53,8 @@ func (s *stamper) walk(dst, msg []byte, k kind) ([]byte, error) {
 		dst = append(dst, run[:len(run)-before]...)
 		run = rest
 		sub := m.sub[i]
-		var at mark
-		dst, at = open(dst, f.Num, len(f.Data)+s.size)
+		var at wire.Mark
+		dst, at = wire.OpenMessage(dst, f.Num, len(f.Data)+s.size)
 		switch {
 		case m.owner:
 			resources--
@@ -68,7 +68,7 @@ func (s *stamper) walk(dst, msg []byte, k kind) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		dst = at.close(dst)
+		dst = wire.CloseMessage(dst, at)
 	}
 	return append(dst, run...), nil
 }
@@ -175,33 +175,4 @@ func countField(msg []byte, num int32) (n int, err error) {
 		}
 	}
 	return n, nil
-}
-
-// mark is where the content of an open message begins, and how many bytes are kept for its length before it.
-type mark struct{ start, room int }
-
-// open begins message num, whose content will be about size bytes. With a good guess nothing is moved when it is
-// closed; wire.OpenMessage keeps one byte and would move all 10 MB of a large one, at each of five levels.
-func open(dst []byte, num int32, size int) ([]byte, mark) {
-	dst = wire.AppendTag(dst, num, wire.Bytes)
-	dst = binary.AppendUvarint(dst, uint64(size))
-	room := wire.UvarintLen(uint64(size))
-	return dst, mark{start: len(dst), room: room}
-}
-
-// close sets the length of the message that ends with dst.
-func (m mark) close(dst []byte) []byte {
-	n := len(dst) - m.start
-	need := wire.UvarintLen(uint64(n))
-	switch {
-	case need < m.room:
-		dst = dst[:m.start-m.room+need+copy(dst[m.start-m.room+need:], dst[m.start:])]
-	case need > m.room:
-		for range need - m.room {
-			dst = append(dst, 0)
-		}
-		copy(dst[m.start-m.room+need:], dst[m.start:m.start+n])
-	}
-	binary.PutUvarint(dst[m.start-m.room:], uint64(n))
-	return dst
 }

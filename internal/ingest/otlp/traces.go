@@ -125,13 +125,13 @@ func (w *spanWriter) looks() bool { return w.checkIDs || w.sampler.threshold > 0
 // group appends the ResourceSpans msg, which g describes; nothing if it loses all it holds.
 func (w *spanWriter) group(dst, msg []byte, g *group, stamps *stamper) ([]byte, error) {
 	start := len(dst)
-	dst, at := open(dst, 1, len(msg)+stamps.size)
+	dst, at := wire.OpenMessage(dst, 1, len(msg)+stamps.size)
 	clear(stamps.seen)
 	resources, left, lost := g.resources, 0, 0
 	if resources == 0 && len(stamps.stamps) > 0 {
-		var at mark
-		dst, at = open(dst, 1, stamps.size)
-		dst = at.close(stamps.missing(dst, messages[resource].attrs))
+		var at wire.Mark
+		dst, at = wire.OpenMessage(dst, 1, stamps.size)
+		dst = wire.CloseMessage(stamps.missing(dst, messages[resource].attrs), at)
 	}
 	var f wire.Field
 	run := msg
@@ -150,12 +150,12 @@ func (w *spanWriter) group(dst, msg []byte, g *group, stamps *stamper) ([]byte, 
 		run = rest
 		if isResource {
 			resources--
-			var at mark
-			dst, at = open(dst, 1, len(f.Data)+stamps.size)
+			var at wire.Mark
+			dst, at = wire.OpenMessage(dst, 1, len(f.Data)+stamps.size)
 			if dst, err = stamps.attributes(dst, f.Data, messages[resource].attrs, resources == 0); err != nil {
 				return nil, err
 			}
-			dst = at.close(dst)
+			dst = wire.CloseMessage(dst, at)
 			continue
 		}
 		was := len(dst)
@@ -171,13 +171,13 @@ func (w *spanWriter) group(dst, msg []byte, g *group, stamps *stamper) ([]byte, 
 	if lost > 0 && left == 0 {
 		return dst[:start], nil
 	}
-	return at.close(append(dst, run...)), nil
+	return wire.CloseMessage(append(dst, run...), at), nil
 }
 
 // scope appends the ScopeSpans msg as field num; nothing if it loses all its spans.
 func (w *spanWriter) scope(dst, msg []byte, num int32) ([]byte, error) {
 	start := len(dst)
-	dst, at := open(dst, num, len(msg))
+	dst, at := wire.OpenMessage(dst, num, len(msg))
 	var left, lost int
 	var f wire.Field
 	var v view
@@ -213,7 +213,7 @@ func (w *spanWriter) scope(dst, msg []byte, num int32) ([]byte, error) {
 	if lost > 0 && left == 0 {
 		return dst[:start], nil
 	}
-	return at.close(append(dst, run...)), nil
+	return wire.CloseMessage(append(dst, run...), at), nil
 }
 
 // judge says what becomes of a span, and its tracestate if that changes.
