@@ -1,6 +1,7 @@
 // Package egress carries one push to its upstream and turns what upstream says into a fault. It builds every request
 // from an allow-list and sets the upstream's credential; it never follows a redirect, never sees a sender's headers but
-// those it is handed, and never sends a request twice once a byte of it was written. The road calls it.
+// those it is handed, and never sends again within a call what upstream may have looked at: only what did not leave, or what
+// upstream itself says that it has not processed (HTTP/2). The road calls it.
 package egress
 
 import (
