@@ -24,6 +24,7 @@ var arrows = map[string][]string{
 	"cmd/gateway":                 {"internal/config", "internal/gateway", "internal/demo"},
 	"internal/gateway":            {"internal/config", "internal/egress", "internal/fault", "internal/ingest", "internal/ingest/jaeger", "internal/ingest/loki", "internal/ingest/otlp", "internal/ingest/remotewrite", "internal/ingest/zipkin", "internal/labels", "internal/limits", "internal/secret", "internal/tenant"},
 	"internal/ingest":             {"internal/fault", "internal/labels"},
+	"internal/ingest/reducetest":  {"internal/fault", "internal/ingest", "internal/labels"},
 	"internal/ingest/jaeger":      {"internal/fault", "internal/ingest", "internal/ingest/otlp", "internal/wire"},
 	"internal/ingest/zipkin":      {"internal/fault", "internal/ingest", "internal/ingest/otlp", "internal/wire"},
 	"internal/ingest/loki":        {"internal/fault", "internal/ingest", "internal/labels", "internal/wire"},

@@ -87,6 +87,9 @@ type Content struct {
 type Batch interface {
 	// Items is what the push is measured in: samples and histograms, data points, lines, spans.
 	Items() int
+	// Reduce asks r about everything in the push and keeps what it says for Bound and Encode. It is called once, before
+	// either, or not at all: then nothing is reduced. Its error is Overloaded: there was no room for what it keeps.
+	Reduce(r *Reducer) error
 	// Bound is the most that Encode appends for e, in bytes. 0: the push can leave as it was received.
 	// It is exact enough to be reserved: a push that would grow without measure is seen here, before memory is taken.
 	Bound(e Edit) int
@@ -136,8 +139,13 @@ type Result struct {
 	Sent Count
 	// Refused are items that could not leave, by reason.
 	Refused []Refusal
-	// Dropped are items that a rule holds back on purpose, by reason: success for the sender. Their Text is empty.
+	// Dropped are items that sampling holds back on purpose, by reason: success for the sender. Their Text is empty.
+	// What a Reducer dropped or refused is its own to tell.
 	Dropped []Refusal
+	// Held is what of the push a Reducer dropped, which counts as written; not what it refused. remote_write only.
+	Held Count
+	// MetadataBytes is what structured metadata was added to log entries that had been labels, in bytes of names and values.
+	MetadataBytes int
 	// Unnamed is how many spans came without a service.name, or with one that says unknown_service.
 	Unnamed int
 	// Lost is what the form could not carry of items that did leave.

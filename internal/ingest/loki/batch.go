@@ -33,6 +33,9 @@ func (b *batch) addStream(slack int, regular bool) {
 // Items is the number of lines.
 func (b *batch) Items() int { return b.lines }
 
+// Reduce asks r about what is in the push.
+func (b *batch) Reduce(*ingest.Reducer) error { return nil }
+
 // Bound is the push plus what canonical labels and stamps can add to each stream.
 func (b *batch) Bound(e ingest.Edit) int {
 	if len(e.Stamps) == 0 {

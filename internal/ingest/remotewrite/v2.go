@@ -283,6 +283,9 @@ func (m *metadata) read(msg []byte, unknowns *int) (err error) {
 // Items is how many samples and histograms there are.
 func (b *batchV2) Items() int { return b.count.Items }
 
+// Reduce asks r about what is in the push.
+func (b *batchV2) Reduce(*ingest.Reducer) error { return nil }
+
 // sent is what is left without the bad series.
 func (b *batchV2) sent() ingest.Count {
 	c, d := b.count, b.badCount
