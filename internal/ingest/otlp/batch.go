@@ -18,6 +18,8 @@ type batch struct {
 	envelopes, holders int
 	// survey is of spans only.
 	survey
+	// points is what a Reducer said about data points; nil: nothing that changes the push.
+	points *points
 }
 
 func (s *signal) decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
@@ -57,7 +59,12 @@ func (b *batch) walk() (err error) {
 func (b *batch) Items() int { return b.items }
 
 // Reduce asks r about what is in the push.
-func (b *batch) Reduce(*ingest.Reducer) error { return nil }
+func (b *batch) Reduce(r *ingest.Reducer) error {
+	if b.signal.signal == ingest.Metrics {
+		return b.reducePoints(r)
+	}
+	return b.reduceItems(r)
+}
 
 // stamps says whether e puts a stamp on anything. An empty push has nothing to put it on.
 func (b *batch) stamps(e ingest.Edit) bool { return len(e.Stamps) > 0 && b.holders > 0 }
@@ -69,6 +76,9 @@ func (b *batch) rewrites(e ingest.Edit) bool {
 
 // Bound is what Encode appends at most.
 func (b *batch) Bound(e ingest.Edit) int {
+	if b.points != nil {
+		return b.boundPoints(e)
+	}
 	stamps, fills, samples := b.stamps(e), b.fills(&e), b.samples(&e)
 	if !stamps && !fills && !samples && b.refused.Items == 0 {
 		if b.made {
@@ -98,6 +108,9 @@ func holderGrowth(size int) int { return size + wire.UvarintLen(uint64(size+127)
 
 // Encode appends the push with all that e says.
 func (b *batch) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
+	if b.points != nil {
+		return b.encodePoints(dst, e)
+	}
 	r := ingest.Result{Form: e.Form, Sent: ingest.Count{Items: b.items}, Unnamed: b.unnamed}
 	var err error
 	switch {
