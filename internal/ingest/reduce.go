@@ -9,7 +9,11 @@ import (
 // counts what it drops and refuses itself. A func that is nil has nothing to decide. Every func is given labels with the
 // stamps on them, and may keep none of what it is given.
 type Reducer struct {
-	// Keys makes the keys of Series. Its stamps are Edit.Stamps. Nil: there is no Judge either.
+	// Stamps are Edit.Stamps, which doors put on the labels that they show.
+	Stamps []labels.Label
+	// Charge books what Reduce builds besides Room, before it is built; as Content.Charge.
+	Charge Charge
+	// Keys makes the keys of Series. Its stamps are Stamps. Nil: there is no Judge either.
 	Keys *labels.Hasher
 	// Judge decides about the series (metrics) or streams (logs) of the push, all at once: it sets Verdict, Change and
 	// DropStale of each. For one that it does not know it calls view, which is to fill the empty set with the labels of

@@ -56,9 +56,10 @@ func New(t testing.TB, stamps []labels.Label, rules, resource []*relabel.Config)
 	seed := labels.NewSeed()
 	r := &Reducer{t: t, labels: map[labels.Key]string{}, keys: map[string]labels.Key{}}
 	r.Reducer = &ingest.Reducer{
-		Keys:  labels.NewHasher(seed, labels.Key{}, stamps),
-		Judge: func(ss []ingest.Series, view func(int, *labels.Set)) { r.judge(ss, view, rules) },
-		Room:  func(n int) ([]ingest.Series, *fault.Error) { return make([]ingest.Series, n), nil },
+		Stamps: stamps,
+		Keys:   labels.NewHasher(seed, labels.Key{}, stamps),
+		Judge:  func(ss []ingest.Series, view func(int, *labels.Set)) { r.judge(ss, view, rules) },
+		Room:   func(n int) ([]ingest.Series, *fault.Error) { return make([]ingest.Series, n), nil },
 	}
 	if rules != nil {
 		r.Item = func(set *labels.Set) (*labels.Change, ingest.Verdict) { return r.apply(set, rules, 1) }
