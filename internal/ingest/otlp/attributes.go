@@ -1,0 +1,315 @@
+package otlp
+
+import (
+	"slices"
+	"strings"
+	"unsafe"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+// What rules see besides the attributes of the message itself. These they can only read, but for metricName.
+const (
+	metricName     = "__name__" // of a span, its name
+	resourcePrefix = "resource."
+	scopeName      = "scope.name"
+	scopeVersion   = "scope.version"
+)
+
+// whose says whose attributes rules look at, and so which of the labels that they see are none.
+type whose uint8
+
+const (
+	ofResource whose = iota // all are attributes
+	ofRecord                // but for resource.*, scope.name and scope.version
+	ofPoint                 // and __name__; so it is with spans
+)
+
+// reserved says whether a label of that name is no attribute. An attribute that happens to be called so stays as it is.
+func (v whose) reserved(name string) bool {
+	switch {
+	case v == ofResource || name == "":
+		return false
+	case name[0] == '_':
+		return v == ofPoint && name == metricName
+	case name[0] == 'r':
+		return strings.HasPrefix(name, resourcePrefix)
+	}
+	return name == scopeName || name == scopeVersion
+}
+
+// attributes reads attributes as labels, and writes what a labels.Change makes of them. One push has one, or a few.
+type attributes struct {
+	charge ingest.Charge
+	// text holds what labels say that does not stand so in the push: numbers, JSON, names with a prefix.
+	text []byte
+	// gone are the names of attributes that the change at hand removes or writes anew, added those that it writes.
+	gone, added []labels.Label
+}
+
+// reset forgets all texts: strings that were made before are not to be read any more.
+func (a *attributes) reset() { a.text = a.text[:0] }
+
+// add adds the attributes of msg, its fields num, to set. key, if there is one, says what each adds to a series' key. A
+// name that set has already stays as it is once set is sorted: stamps and what is reserved are to be added first.
+func (a *attributes) add(set *labels.Set, msg []byte, num int32, prefix string, v whose, key func(at *attribute) labels.Key) error {
+	var f wire.Field
+	var at attribute
+	for len(msg) > 0 {
+		var err error
+		if msg, err = wire.Next(msg, &f); err != nil {
+			return err
+		}
+		if f.Num != num {
+			continue
+		}
+		if err = at.read(f.Data); err != nil {
+			return err
+		}
+		if v == ofPoint && string(at.name) == metricName {
+			continue
+		}
+		l := labels.Label{Name: textOf(at.name)}
+		if l.Value, err = a.value(&at); err != nil {
+			return err
+		}
+		if l.Value == "" {
+			continue
+		}
+		if prefix != "" {
+			if l.Name, err = a.join(prefix, l.Name); err != nil {
+				return err
+			}
+		}
+		var k labels.Key
+		if key != nil {
+			k = key(&at)
+		}
+		set.Add(l, k)
+	}
+	return nil
+}
+
+// join returns prefix+name.
+func (a *attributes) join(prefix, name string) (string, error) {
+	if err := a.room(len(prefix) + len(name)); err != nil {
+		return "", err
+	}
+	start := len(a.text)
+	a.text = append(append(a.text, prefix...), name...)
+	return textOf(a.text[start:]), nil
+}
+
+// room makes room for n bytes of text. What was there before stays where it is: strings point to it.
+func (a *attributes) room(n int) error {
+	if cap(a.text)-len(a.text) >= n {
+		return nil
+	}
+	size := max(2*cap(a.text), n, 256)
+	if err := a.charge.Take(size); err != nil {
+		return err
+	}
+	a.text = make([]byte, 0, size)
+	return nil
+}
+
+// use makes a ready to write what c makes of a message that is seen as set. It may keep none of them beyond that message.
+func (a *attributes) use(set *labels.Set, c *labels.Change, v whose) {
+	a.gone, a.added = a.gone[:0], a.added[:0]
+	for i, l := range set.All {
+		if !c.Keeps(i) && !v.reserved(l.Name) {
+			a.gone = append(a.gone, l)
+		}
+	}
+	for _, l := range c.Add {
+		if !v.reserved(l.Name) {
+			a.added = append(a.added, l)
+		}
+	}
+	// One that is written anew may have stood there without a value, which no rule sees.
+	a.gone = append(a.gone, a.added...)
+	if len(a.gone) > fewGone {
+		slices.SortFunc(a.gone, func(x, y labels.Label) int { return strings.Compare(x.Name, y.Name) })
+	}
+}
+
+// fewGone are found by looking at each: lengths differ, mostly.
+const fewGone = 8
+
+func (a *attributes) goes(name []byte) bool {
+	if len(a.gone) > fewGone {
+		_, ok := slices.BinarySearchFunc(a.gone, textOf(name), func(l labels.Label, name string) int { return strings.Compare(l.Name, name) })
+		return ok
+	}
+	for i := range a.gone {
+		if a.gone[i].Name == string(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// growth is how many bytes added takes.
+func (a *attributes) growth() int { return stampsLen(a.added) }
+
+// appendLeft appends msg without the attributes that go, which are its fields num, and without its fields besides, if that is
+// not 0. All else is copied as it stands.
+func (a *attributes) appendLeft(dst, msg []byte, num, besides int32) ([]byte, error) {
+	var f wire.Field
+	run := msg
+	for rest := msg; len(rest) > 0; {
+		before := len(rest)
+		if len(rest) > 1 && rest[0] < 0x80 && wire.Type(rest[0]&7) == wire.Bytes && rest[0] > 7 && int(rest[1]) < min(0x80, len(rest)-1) {
+			end := 2 + int(rest[1]) // as in walker.walk
+			f.Num, f.Type, f.Data, rest = int32(rest[0]>>3), wire.Bytes, rest[2:end], rest[end:]
+		} else {
+			var err error
+			if rest, err = wire.Next(rest, &f); err != nil {
+				return nil, err
+			}
+		}
+		switch f.Num {
+		case num:
+			name, err := keyOf(f.Data)
+			if err != nil {
+				return nil, err
+			}
+			if !a.goes(name) {
+				continue
+			}
+		case besides:
+		default:
+			continue
+		}
+		dst = append(dst, run[:len(run)-before]...)
+		run = rest
+	}
+	return append(dst, run...), nil
+}
+
+// appendAdded appends the attributes that come, as fields num.
+func (a *attributes) appendAdded(dst []byte, num int32) []byte {
+	for _, l := range a.added {
+		dst = appendStamp(dst, num, l)
+	}
+	return dst
+}
+
+// appendChanged appends what c leaves of msg, whose attributes are its fields num and which rules saw as set. Attributes
+// that stay, stay as they stand; those that come are strings, behind everything else.
+func (a *attributes) appendChanged(dst, msg []byte, num int32, set *labels.Set, c *labels.Change, v whose) ([]byte, error) {
+	a.use(set, c, v)
+	dst, err := a.appendLeft(dst, msg, num, 0)
+	if err != nil {
+		return nil, err
+	}
+	return a.appendAdded(dst, num), nil
+}
+
+// attribute is a KeyValue.
+type attribute struct {
+	name []byte
+	// kind is the field of AnyValue that counts, 0 if none does: the last one there.
+	kind int32
+	// data is the content of a string, bytes, an array or a map; bits are what a bool, an int or a double is.
+	data []byte
+	bits uint64
+	// encoded is the AnyValue.
+	encoded []byte
+}
+
+// The fields of AnyValue.
+const (
+	isString = 1 + iota
+	isBool
+	isInt
+	isDouble
+	isArray
+	isMap
+	isBytes
+)
+
+// valueTypes is what those fields are on the wire. A value of another type is none: upstream will not take it.
+var valueTypes = [...]wire.Type{isString: wire.Bytes, isBool: wire.Varint, isInt: wire.Varint, isDouble: wire.Fixed64,
+	isArray: wire.Bytes, isMap: wire.Bytes, isBytes: wire.Bytes, lastValue: wire.Varint}
+
+// read reads kv.
+func (at *attribute) read(kv []byte) error {
+	*at = attribute{}
+	if n := len(kv); n > 6 && kv[0] == 1<<3|2 && int(kv[1]) < min(0x80, n-5) {
+		// Most of them: a name and a string, each of a length of one byte, and nothing else.
+		end := 2 + int(kv[1])
+		if v := kv[end:]; v[0] == 2<<3|2 && v[2] == 1<<3|2 && len(v) < 0x80 && int(v[1]) == len(v)-2 && int(v[3]) == len(v)-4 {
+			at.name, at.kind, at.data, at.encoded = kv[2:end], isString, v[4:], v[2:]
+			return nil
+		}
+	}
+	var f wire.Field
+	for len(kv) > 0 {
+		var err error
+		if kv, err = wire.Next(kv, &f); err != nil {
+			return err
+		}
+		switch {
+		case f.Num == 1 && f.Type == wire.Bytes:
+			at.name = f.Data
+		case f.Num == 1:
+			at.name = nil
+		case f.Num == 2 && f.Type == wire.Bytes:
+			if err = at.readValue(f.Data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readValue reads an AnyValue. Doubled ones are one: what is not in this one stays.
+func (at *attribute) readValue(value []byte) error {
+	var f wire.Field
+	for rest := value; len(rest) > 0; {
+		var err error
+		if rest, err = wire.Next(rest, &f); err != nil {
+			return err
+		}
+		if f.Num > lastValue {
+			continue
+		}
+		at.kind, at.data, at.bits, at.encoded = 0, nil, 0, value
+		if f.Type == valueTypes[f.Num] && f.Num != lastValue {
+			at.kind, at.data, at.bits = f.Num, f.Data, f.Int
+			if f.Type != wire.Bytes {
+				at.data = nil
+			}
+		}
+	}
+	return nil
+}
+
+// keyOf is the name of the KeyValue kv.
+func keyOf(kv []byte) (name []byte, err error) {
+	if n := len(kv); n > 2 && kv[0] == 1<<3|2 && int(kv[1]) < min(0x80, n-2) {
+		end := 2 + int(kv[1])
+		if v := kv[end:]; len(v) > 1 && v[0] == 2<<3|2 && v[1] < 0x80 && int(v[1]) == len(v)-2 {
+			return kv[2:end], nil
+		}
+	}
+	var f wire.Field
+	for len(kv) > 0 {
+		if kv, err = wire.Next(kv, &f); err != nil {
+			return nil, err
+		}
+		if f.Num == 1 {
+			name = f.Data
+			if f.Type != wire.Bytes {
+				name = nil
+			}
+		}
+	}
+	return name, nil
+}
+
+// textOf is b as a string that is good for as long as b does not change.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
