@@ -179,8 +179,11 @@ func (r *Reducer) move(left []labels.Label, was *labels.Change, set *labels.Set)
 		return was
 	}
 	c := Diff(set, stay)
-	if c == nil {
-		panic("BUG: labels were moved and nothing changed")
+	if c == nil { // what moved is what a rule had added
+		c = &labels.Change{Keep: make([]uint64, (len(set.All)+63)/64)}
+		for i := range set.All {
+			c.Keep[i>>6] |= 1 << (i & 63)
+		}
 	}
 	c.Move = moved
 	return c
