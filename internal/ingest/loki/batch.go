@@ -2,7 +2,7 @@ package loki
 
 import (
 	"errors"
-	"fmt"
+	"math"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
@@ -21,7 +21,15 @@ type batch struct {
 	slack int
 	// regular: every stream begins with its labels, has them once, and has no hash. Then all but the labels is one run of bytes.
 	regular bool
+	// metadata: a line has structured metadata of its own.
+	metadata bool
+	// reduction is what changes besides stamps; nil: nothing does.
+	reduction *reduction
 }
+
+// envelope is what a stream may grow by besides its labels and lines: it may get a labels field, and two lengths of up to
+// five bytes each may grow.
+const envelope = 12
 
 // addStream counts a stream whose labels can grow by slack.
 func (b *batch) addStream(slack int, regular bool) {
@@ -33,20 +41,19 @@ func (b *batch) addStream(slack int, regular bool) {
 // Items is the number of lines.
 func (b *batch) Items() int { return b.lines }
 
-// Reduce asks r about what is in the push.
-func (b *batch) Reduce(*ingest.Reducer) error { return nil }
-
-// Bound is the push plus what canonical labels and stamps can add to each stream.
+// Bound is the push plus what canonical labels and stamps can add to each stream, and what a reduction takes and adds.
 func (b *batch) Bound(e ingest.Edit) int {
-	if len(e.Stamps) == 0 {
-		if b.json {
-			return len(b.raw) + 1 // JSON never leaves as it was received, also when nothing is in it
-		}
+	n := int64(len(b.raw))
+	if len(e.Stamps) > 0 {
+		n += int64(b.slack) + int64(b.streams)*int64(envelope+stampsLen(e.Stamps))
+	}
+	switch {
+	case b.reduction != nil:
+		n += b.reduction.more - b.reduction.less
+	case !b.json && len(e.Stamps) == 0:
 		return 0
 	}
-	// Each stream may get a labels field, and two lengths of up to five bytes each may grow.
-	const envelope = 12
-	return len(b.raw) + b.slack + b.streams*(envelope+stampsLen(e.Stamps))
+	return int(min(n+1, math.MaxInt)) // one more: what changes never leaves as it was received, also when nothing is in it
 }
 
 // stampsLen is how many bytes stamps add to a label string, at most.
@@ -57,12 +64,22 @@ func stampsLen(stamps []labels.Label) (n int) {
 	return n
 }
 
-// Encode writes the push with e.Stamps on every stream.
+// Encode writes the push as it was reduced, with e.Stamps on every stream.
 func (b *batch) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	res := ingest.Result{Form: e.Form, Sent: ingest.Count{Items: b.lines}}
+	s := stamper{out: dst, stamps: e.Stamps, added: stampsLen(e.Stamps), set: labelSet{charge: e.Charge}}
 	switch {
+	case b.reduction != nil:
+		w := rewriter{stamper: s, batch: b, d: b.reduction}
+		if err := w.push(); err != nil {
+			return ingest.Result{}, malformed("Loki push", err)
+		}
+		res.Body, res.MetadataBytes = w.out, w.bytes
+		res.Sent.Items = w.d.left
+		if w.d.refused.Items > 0 {
+			res.Refused = []ingest.Refusal{w.d.refused}
+		}
 	case len(e.Stamps) > 0:
-		s := stamper{out: dst, stamps: e.Stamps, added: stampsLen(e.Stamps), set: labelSet{charge: e.Charge}}
 		if err := s.push(b); err != nil {
 			return ingest.Result{}, malformed("Loki push", err)
 		}
@@ -101,16 +118,19 @@ func (s *stamper) push(b *batch) error {
 			continue
 		}
 		n++
-		if b.regular {
-			err = s.regular(f.Data, n)
-		} else {
-			err = s.irregular(f.Data, n)
-		}
-		if err != nil {
+		if err = s.stream(f.Data, b.regular, n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// stream writes the n-th stream with stamps.
+func (s *stamper) stream(msg []byte, regular bool, n int) error {
+	if regular {
+		return s.regular(msg, n)
+	}
+	return s.irregular(msg, n)
 }
 
 // regular writes a stream whose labels come first and once: all that follows them is copied in one go.
@@ -169,12 +189,7 @@ func (s *stamper) open(text, msg []byte, kept, n int) (mark wire.Mark, ok bool, 
 		if !errors.As(err, &bad) {
 			return mark, false, err
 		}
-		if s.refused.Reason == "" {
-			// No excerpt: what stands there may be a label value, which the operator may not want in answers.
-			s.refused.Reason = "invalid_item"
-			s.refused.Text = fmt.Sprintf("stream %d: %v", n, bad)
-		}
-		s.refused.Items += countEntries(msg)
+		refuseStream(&s.refused, n, bad, countEntries(msg))
 		return mark, false, nil
 	}
 	var inner wire.Mark
@@ -182,16 +197,4 @@ func (s *stamper) open(text, msg []byte, kept, n int) (mark wire.Mark, ok bool, 
 	s.out, inner = wire.OpenMessage(s.out, streamLabels, len(text)+s.added)
 	s.out = wire.CloseMessage(s.set.append(s.out, s.stamps), inner)
 	return mark, true, nil
-}
-
-func countEntries(msg []byte) int {
-	var f wire.Field
-	n := 0
-	for len(msg) > 0 {
-		msg, _ = wire.Next(msg, &f) // the walk found it well formed
-		if f.Num == streamEntries {
-			n++
-		}
-	}
-	return n
 }

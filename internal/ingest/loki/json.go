@@ -243,6 +243,7 @@ func (d *decoder) timestamp() error {
 // metadata writes the structured metadata of a line, in the order and as often as it comes.
 func (d *decoder) metadata() error {
 	return d.members("structured metadata as an object", func(key []byte) (err error) {
+		d.b.metadata = true
 		if d.peek() != '"' {
 			return d.fail("a string as structured metadata expected")
 		}

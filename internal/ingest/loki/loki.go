@@ -1,8 +1,8 @@
 // Package loki is the Loki push door: POST /loki/api/v1/push, protobuf with snappy as promtail and Alloy send it, or
 // JSON as curl and most libraries do. A protobuf push is walked, never built, and leaves as it came unless labels are
-// stamped on it; a JSON push is written as protobuf of the same message while it is read. It never judges what Loki
-// judges (age, length, number of labels up to maxLabels), never merges streams and never looks inside a line. What it
-// builds besides lent buffers it books before it takes it.
+// stamped on it or rules change something; a JSON push is written as protobuf of the same message while it is read. It
+// never judges what Loki judges (age, number of labels up to maxLabels), never merges streams but those that rules make
+// one, and never looks inside a line. What it builds besides lent buffers it books before it takes it.
 // internal/gateway lists Push and drives it.
 //
 // Facts about the wire are Loki 3.7's: pkg/loghttp/push, pkg/loghttp/query.go, pkg/push/push.proto.

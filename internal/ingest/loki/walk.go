@@ -87,7 +87,7 @@ func (b *batch) walkStream(msg []byte) error {
 			if f.Type != wire.Bytes {
 				return errWireType
 			}
-			if err := walkEntry(f.Data); err != nil {
+			if err := b.walkEntry(f.Data); err != nil {
 				return err
 			}
 			b.lines++
@@ -102,7 +102,7 @@ func (b *batch) walkStream(msg []byte) error {
 	return nil
 }
 
-func walkEntry(msg []byte) error {
+func (b *batch) walkEntry(msg []byte) error {
 	var f wire.Field
 	for len(msg) > 0 {
 		var err error
@@ -114,7 +114,7 @@ func walkEntry(msg []byte) error {
 			if f.Type != wire.Bytes {
 				return errWireType
 			}
-			if err := walkTimestamp(f.Data); err != nil {
+			if _, err := readTime(f.Data); err != nil {
 				return err
 			}
 		case entryLine:
@@ -128,6 +128,7 @@ func walkEntry(msg []byte) error {
 			if err := walkPair(f.Data); err != nil {
 				return err
 			}
+			b.metadata = b.metadata || f.Num == entryMetadata
 		}
 	}
 	return nil
@@ -147,17 +148,29 @@ func walkPair(msg []byte) error {
 	return nil
 }
 
-func walkTimestamp(msg []byte) error {
+// moment is a google.protobuf.Timestamp. What Loki takes spans 68 bits of nanoseconds.
+type moment struct {
+	seconds int64
+	nanos   int32
+}
+
+// unset is what Loki takes an entry without a timestamp for.
+var unset = moment{seconds: minSeconds}
+
+func (m moment) before(o moment) bool {
+	return m.seconds < o.seconds || m.seconds == o.seconds && m.nanos < o.nanos
+}
+
+func readTime(msg []byte) (moment, error) {
 	var f wire.Field
-	var seconds int64
-	var nanos int32
+	var m moment
 	// Every sender writes seconds first: one tag known beforehand, for every line there is.
 	if len(msg) > 1 && msg[0] == timeSeconds<<3|byte(wire.Varint) {
 		if v, n := wire.Uvarint(msg[1:]); n > 0 {
-			seconds, msg = int64(v), msg[1+n:]
+			m.seconds, msg = int64(v), msg[1+n:]
 			if len(msg) > 1 && msg[0] == timeNanos<<3|byte(wire.Varint) {
 				if v, n := wire.Uvarint(msg[1:]); n > 0 {
-					nanos, msg = int32(v), msg[1+n:]
+					m.nanos, msg = int32(v), msg[1+n:]
 				}
 			}
 		}
@@ -165,23 +178,23 @@ func walkTimestamp(msg []byte) error {
 	for len(msg) > 0 {
 		var err error
 		if msg, err = wire.Next(msg, &f); err != nil {
-			return err
+			return m, err
 		}
 		switch f.Num {
 		case timeSeconds:
 			if f.Type != wire.Varint {
-				return errWireType
+				return m, errWireType
 			}
-			seconds = int64(f.Int)
+			m.seconds = int64(f.Int)
 		case timeNanos:
 			if f.Type != wire.Varint {
-				return errWireType
+				return m, errWireType
 			}
-			nanos = int32(f.Int)
+			m.nanos = int32(f.Int)
 		}
 	}
-	if seconds < minSeconds || seconds >= endSeconds || nanos < 0 || nanos >= 1e9 {
-		return errTimestamp
+	if m.seconds < minSeconds || m.seconds >= endSeconds || m.nanos < 0 || m.nanos >= 1e9 {
+		return m, errTimestamp
 	}
-	return nil
+	return m, nil
 }
