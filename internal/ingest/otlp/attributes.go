@@ -87,6 +87,12 @@ func (a *attributes) add(set *labels.Set, msg []byte, num int32, prefix string, 
 		if key != nil {
 			k = key(&at)
 		}
+		if err = reserve(&set.All, a.charge, 1); err == nil {
+			err = reserve(&set.Keys, a.charge, 1)
+		}
+		if err != nil {
+			return err
+		}
 		set.Add(l, k)
 	}
 	return nil
@@ -116,8 +122,15 @@ func (a *attributes) room(n int) error {
 }
 
 // use makes a ready to write what c makes of a message that is seen as set. It may keep none of them beyond that message.
-func (a *attributes) use(set *labels.Set, c *labels.Change, v whose) {
+func (a *attributes) use(set *labels.Set, c *labels.Change, v whose) error {
 	a.gone, a.added = a.gone[:0], a.added[:0]
+	err := reserve(&a.added, a.charge, len(c.Add))
+	if err == nil {
+		err = reserve(&a.gone, a.charge, len(set.All)+len(c.Add))
+	}
+	if err != nil {
+		return err
+	}
 	for i, l := range set.All {
 		if !c.Keeps(i) && !v.reserved(l.Name) {
 			a.gone = append(a.gone, l)
@@ -130,6 +143,12 @@ func (a *attributes) use(set *labels.Set, c *labels.Change, v whose) {
 	}
 	// One that is written anew may have stood there without a value, which no rule sees.
 	a.gone = append(a.gone, a.added...)
+	a.sortGone()
+	return nil
+}
+
+// sortGone makes gone ready to be searched.
+func (a *attributes) sortGone() {
 	if len(a.gone) > fewGone {
 		slices.SortFunc(a.gone, func(x, y labels.Label) int { return strings.Compare(x.Name, y.Name) })
 	}
@@ -200,7 +219,9 @@ func (a *attributes) appendAdded(dst []byte, num int32) []byte {
 // appendChanged appends what c leaves of msg, whose attributes are its fields num and which rules saw as set. Attributes
 // that stay, stay as they stand; those that come are strings, behind everything else.
 func (a *attributes) appendChanged(dst, msg []byte, num int32, set *labels.Set, c *labels.Change, v whose) ([]byte, error) {
-	a.use(set, c, v)
+	if err := a.use(set, c, v); err != nil {
+		return nil, err
+	}
 	dst, err := a.appendLeft(dst, msg, num, 0)
 	if err != nil {
 		return nil, err
@@ -313,3 +334,20 @@ func keyOf(kv []byte) (name []byte, err error) {
 
 // textOf is b as a string that is good for as long as b does not change.
 func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// reserve makes room in s for n more, and books it. What s had stays booked: the collector may come late.
+func reserve[T any](s *[]T, charge ingest.Charge, n int) error {
+	if cap(*s)-len(*s) >= n {
+		return nil
+	}
+	size := len(*s) + n
+	if size < 2*cap(*s) {
+		size = 2 * cap(*s)
+	}
+	size = max(size, 16)
+	if err := charge.Take(size * int(unsafe.Sizeof(*new(T)))); err != nil {
+		return err
+	}
+	*s = append(make([]T, 0, size), *s...)
+	return nil
+}

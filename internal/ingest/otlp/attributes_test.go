@@ -277,7 +277,9 @@ func FuzzAttributes(f *testing.F) {
 		checkLabels(t, resourceBytes)
 		// What is written with nothing changed is what came.
 		var a attributes
-		a.use(&labels.Set{}, &labels.Change{}, ofResource)
+		if err := a.use(&labels.Set{}, &labels.Change{}, ofResource); err != nil {
+			t.Fatal(err)
+		}
 		if got, err := a.appendLeft(nil, resourceBytes, 1, 0); err != nil || string(got) != string(resourceBytes) {
 			t.Fatalf("% x became % x: %v", resourceBytes, got, err)
 		}

@@ -18,6 +18,8 @@ type batch struct {
 	envelopes, holders int
 	// survey is of spans only.
 	survey
+	// reduced is of spans and log records only.
+	reduced
 	// points is what a Reducer said about data points; nil: nothing that changes the push.
 	points *points
 }
@@ -69,9 +71,20 @@ func (b *batch) Reduce(r *ingest.Reducer) error {
 // stamps says whether e puts a stamp on anything. An empty push has nothing to put it on.
 func (b *batch) stamps(e ingest.Edit) bool { return len(e.Stamps) > 0 && b.holders > 0 }
 
+// checksIDs says whether there are spans whose ids are bad.
+func (b *batch) checksIDs() bool { return b.refused.Items > 0 && !b.idsChecked }
+
+// left is e without what Reduce has done already.
+func (b *batch) left(e ingest.Edit) ingest.Edit {
+	if b.stamped {
+		e.Stamps = nil
+	}
+	return e
+}
+
 // rewrites says whether spans have to be looked at one by one for e, or services named.
 func (b *batch) rewrites(e ingest.Edit) bool {
-	return b.refused.Items > 0 || b.fills(&e) || b.samples(&e)
+	return b.checksIDs() || b.fills(&e) || b.samples(&e)
 }
 
 // Bound is what Encode appends at most.
@@ -79,9 +92,13 @@ func (b *batch) Bound(e ingest.Edit) int {
 	if b.points != nil {
 		return b.boundPoints(e)
 	}
+	e = b.left(e)
 	stamps, fills, samples := b.stamps(e), b.fills(&e), b.samples(&e)
-	if !stamps && !fills && !samples && b.refused.Items == 0 {
-		if b.made {
+	if !stamps && !fills && !samples && !b.checksIDs() {
+		switch {
+		case b.wrote:
+			return max(len(b.proto), 1)
+		case b.made:
 			return len(b.proto)
 		}
 		return 0
@@ -111,7 +128,13 @@ func (b *batch) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	if b.points != nil {
 		return b.encodePoints(dst, e)
 	}
-	r := ingest.Result{Form: e.Form, Sent: ingest.Count{Items: b.items}, Unnamed: b.unnamed}
+	e = b.left(e)
+	r := ingest.Result{
+		Form: e.Form, Sent: ingest.Count{Items: b.items - b.lost}, Unnamed: b.unnamed, MetadataBytes: b.metadataBytes,
+	}
+	if b.refused.Items > 0 {
+		r.Refused = []ingest.Refusal{b.refused}
+	}
 	var err error
 	switch {
 	case b.rewrites(e):
@@ -131,11 +154,8 @@ func (b *batch) rewrite(dst []byte, e ingest.Edit, r *ingest.Result) (err error)
 	w := newSpanWriter(b, &e)
 	r.Body, err = w.request(dst, b.proto)
 	r.Sent.Items -= w.refused + w.sampled
-	if w.refused > 0 {
-		r.Refused = []ingest.Refusal{b.refused}
-	}
 	if w.sampled > 0 {
-		r.Dropped = []ingest.Refusal{{Reason: "sampled", Items: w.sampled}}
+		r.Dropped = []ingest.Refusal{{Reason: ingest.ReasonSampled, Items: w.sampled}}
 	}
 	return err
 }

@@ -60,7 +60,7 @@ type spanWriter struct {
 }
 
 func newSpanWriter(b *batch, e *ingest.Edit) *spanWriter {
-	w := &spanWriter{edit: e, checkIDs: b.refused.Items > 0, fills: b.fills(e)}
+	w := &spanWriter{edit: e, checkIDs: b.checksIDs(), fills: b.fills(e)}
 	w.stamps = *newStamper(e.Stamps)
 	if w.fills {
 		w.filling = *newStamper(fillingOf(e))

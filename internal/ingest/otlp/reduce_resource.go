@@ -1,0 +1,395 @@
+package otlp
+
+import (
+	"slices"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+// resourceWriter asks about resources, and knows of the one at hand what items need.
+//
+// Stamps are on what rules see, so a resource that rules change is written with its stamps, and not stamped again: a rule
+// may have taken one away. From the first such resource on all of the push are written stamped.
+type resourceWriter struct {
+	stamper *stamper
+	// stamping: all resources in dst are stamped.
+	stamping bool
+	// res is the resource at hand as it leaves, its parts made one; rewritten: it is another than the one that came.
+	res       []byte
+	rewritten bool
+	// moved are its attributes that move to each of its records.
+	moved []moved
+	// nameless is how many resources are left without a service.name.
+	nameless int
+	// base are the labels that all items of the scope at hand share, sorted; the first ofResource are the resource's.
+	base       []labels.Label
+	ofResource int
+
+	reader attributes
+	// seen are its attributes as rules see them.
+	seen labels.Set
+	// What res is written in, step by step: attributes that move point to the one before the last.
+	partsBuf, stampBuf, changeBuf, restBuf []byte
+}
+
+// moved is an attribute that moves from a resource to a record, called name there.
+type moved struct {
+	name, value string
+	// attr is what it is on the resource, and kv that KeyValue.
+	attr attribute
+	kv   []byte
+}
+
+func (m *moved) len(num int32) int {
+	if string(m.attr.name) == m.name {
+		return wire.BytesLen(num, len(m.kv))
+	}
+	return wire.BytesLen(num, m.renamedLen())
+}
+
+func (m *moved) renamedLen() int {
+	return wire.BytesLen(1, len(m.name)) + wire.BytesLen(2, len(m.attr.encoded))
+}
+
+func (m *moved) append(dst []byte, num int32) []byte {
+	if string(m.attr.name) == m.name {
+		return wire.AppendBytes(dst, num, m.kv)
+	}
+	dst, at := wire.OpenMessage(dst, num, m.renamedLen())
+	dst = wire.AppendString(dst, 1, m.name)
+	return wire.CloseMessage(wire.AppendBytes(dst, 2, m.attr.encoded), at)
+}
+
+func (w *resourceWriter) init(r *ingest.Reducer) {
+	w.stamper = newStamper(r.Stamps)
+	w.reader.charge = r.Charge
+}
+
+// itemGroup is what a group holds.
+type itemGroup struct {
+	// items are all that count, good those that rules are asked about. They are counted only where resources have rules.
+	items, good int
+	// scopes is the number of the fields whose items count.
+	scopes int32
+	// resources is how many fields make up the resource.
+	resources int
+}
+
+// readGroup reads what is in the group msg, and its resource into res.
+func (w *itemWriter) readGroup(msg []byte) (g itemGroup, err error) {
+	g.scopes = oldScope
+	w.res = nil
+	var f wire.Field
+	for rest := msg; len(rest) > 0; {
+		if rest, err = wire.Next(rest, &f); err != nil {
+			return g, err
+		}
+		switch f.Num {
+		case 1:
+			switch g.resources++; g.resources {
+			case 1:
+				w.res = f.Data
+			case 2:
+				w.partsBuf = w.partsBuf[:0]
+				if err = w.appendPart(w.res); err == nil {
+					err = w.appendPart(f.Data)
+				}
+			default:
+				err = w.appendPart(f.Data)
+			}
+			if g.resources > 1 {
+				w.res = w.partsBuf // messages behind each other are one
+			}
+		case 2:
+			g.scopes = 2
+		}
+		if err != nil {
+			return g, err
+		}
+	}
+	if w.r.Resource == nil && len(w.r.Metadata) == 0 {
+		return g, nil
+	}
+	return g, each(msg, g.scopes, func(scope []byte) error {
+		return each(scope, 2, func(item []byte) error {
+			g.items++
+			if w.whose == ofPoint && w.push.refused.Items > 0 {
+				var v view
+				if err := v.read(item, true); err != nil || v.ids != goodIDs {
+					return err
+				}
+			}
+			g.good++
+			return nil
+		})
+	})
+}
+
+func (w *itemWriter) appendPart(part []byte) error {
+	if err := reserve(&w.partsBuf, w.r.Charge, len(part)); err != nil {
+		return err
+	}
+	w.partsBuf = append(w.partsBuf, part...)
+	return nil
+}
+
+// askResource asks about the resource of g, and leaves in w what becomes of it; out: it is left.
+func (w *itemWriter) askResource(g *itemGroup) (out bool, err error) {
+	w.rewritten, w.moved = false, w.moved[:0]
+	if err = w.see(w.r.Stamps); err != nil {
+		return false, err
+	}
+	stamped := false
+	if w.r.Resource != nil {
+		change, verdict := w.r.Resource(&w.seen, g.good)
+		if !verdict.Out() {
+			return false, nil
+		}
+		if change != nil {
+			if err = w.stampResource(g); err == nil {
+				err = w.changeResource(change)
+			}
+			if err == nil {
+				err = w.see(nil) // what change points to does not last
+			}
+			if err != nil {
+				return false, err
+			}
+			stamped, w.rewritten = true, true
+		}
+	}
+	w.base = w.base[:0]
+	if w.r.Item != nil {
+		if err = w.readBase(); err != nil {
+			return false, err
+		}
+	}
+	if w.whose == ofRecord && g.items > 0 && w.moves() {
+		if !stamped {
+			if err = w.stampResource(g); err != nil {
+				return false, err
+			}
+		}
+		if err = w.move(); err != nil {
+			return false, err
+		}
+		stamped, w.rewritten = true, true
+	}
+	if w.stamping && !stamped {
+		w.rewritten = true
+		return true, w.stampResource(g)
+	}
+	return true, nil
+}
+
+// see reads res, with stamps on it, into seen.
+func (w *itemWriter) see(stamps []labels.Label) error {
+	w.reader.reset()
+	w.seen.Reset()
+	for _, s := range stamps {
+		w.seen.Add(s, labels.Key{})
+	}
+	if err := w.reader.add(&w.seen, w.res, 1, "", ofResource, nil); err != nil {
+		return err
+	}
+	w.seen.Sort()
+	return nil
+}
+
+// stampResource makes res the stamped resource.
+func (w *itemWriter) stampResource(g *itemGroup) (err error) {
+	s := w.stamper
+	w.stampBuf = w.stampBuf[:0]
+	if err = reserve(&w.stampBuf, w.r.Charge, len(w.res)+s.size); err != nil {
+		return err
+	}
+	clear(s.seen)
+	w.res, err = s.attributes(w.stampBuf, w.res, messages[resource].attrs, true)
+	w.stampBuf = w.res
+	return err
+}
+
+// changeResource makes res what c leaves of it.
+func (w *itemWriter) changeResource(c *labels.Change) (err error) {
+	if err = w.reader.use(&w.seen, c, ofResource); err != nil {
+		return err
+	}
+	w.changeBuf = w.changeBuf[:0]
+	if err = reserve(&w.changeBuf, w.r.Charge, len(w.res)+w.reader.growth()); err != nil {
+		return err
+	}
+	if w.changeBuf, err = w.reader.appendLeft(w.changeBuf, w.res, messages[resource].attrs, 0); err != nil {
+		return err
+	}
+	w.changeBuf = w.reader.appendAdded(w.changeBuf, messages[resource].attrs)
+	w.res = w.changeBuf
+	return nil
+}
+
+// moves says whether attributes of the resource move, and which: any that are to, but for its last.
+func (w *itemWriter) moves() bool {
+	left := len(w.seen.All)
+	for _, name := range w.r.Metadata {
+		i := w.seen.Find(name)
+		if i < 0 || left < 2 || slices.ContainsFunc(w.moved, func(m moved) bool { return m.name == name }) {
+			continue
+		}
+		w.moved = append(w.moved, moved{name: w.seen.All[i].Name, value: w.seen.All[i].Value})
+		left--
+	}
+	return len(w.moved) > 0
+}
+
+// move takes what moves out of res.
+func (w *itemWriter) move() error {
+	a := &w.reader
+	a.gone, a.added = a.gone[:0], a.added[:0]
+	for i := range w.moved {
+		a.gone = append(a.gone, labels.Label{Name: w.moved[i].name})
+	}
+	a.sortGone()
+	err := each(w.res, messages[resource].attrs, func(kv []byte) error {
+		var at attribute
+		if err := at.read(kv); err != nil || !a.goes(at.name) {
+			return err
+		}
+		for i := range w.moved {
+			m := &w.moved[i]
+			if m.kv != nil || m.name != string(at.name) {
+				continue
+			}
+			value, err := a.value(&at)
+			if err != nil {
+				return err
+			}
+			if value != "" {
+				m.attr, m.kv = at, kv
+			}
+		}
+		return nil
+	})
+	w.restBuf = w.restBuf[:0]
+	if err == nil {
+		err = reserve(&w.restBuf, w.r.Charge, len(w.res))
+	}
+	if err != nil {
+		return err
+	}
+	w.restBuf, err = a.appendLeft(w.restBuf, w.res, messages[resource].attrs, 0)
+	w.res = w.restBuf
+	return err
+}
+
+// extras makes extra of what moves to the record at hand, which is what it has not got already, and returns what that takes.
+// An attribute of the record that has the name and another value stays; what moves is called <name>_extracted then.
+func (w *itemWriter) extras() (growth int, err error) {
+	w.extra = w.extra[:0]
+	for _, m := range w.moved {
+		value, there := w.has(m.name)
+		for there && value != m.value {
+			if m.name, err = w.attrs.join(m.name, "_extracted"); err != nil {
+				return 0, err
+			}
+			value, there = w.has(m.name)
+		}
+		if there {
+			continue
+		}
+		w.extra = append(w.extra, m)
+		growth += m.len(w.attrsField())
+		w.metadataBytes += len(m.name) + len(m.value)
+	}
+	if len(w.extra) > 0 {
+		for i := range w.extra { // where they stand without a value
+			w.attrs.gone = append(w.attrs.gone, labels.Label{Name: w.extra[i].name})
+		}
+		w.attrs.sortGone()
+	}
+	return growth, nil
+}
+
+// has returns the value that the record at hand will have of an attribute.
+func (w *itemWriter) has(name string) (value string, there bool) {
+	for _, l := range w.attrs.added {
+		if l.Name == name {
+			return l.Value, true
+		}
+	}
+	for i := range w.extra {
+		if w.extra[i].name == name {
+			return w.extra[i].value, true
+		}
+	}
+	for _, l := range w.own {
+		if l.Name == name && !w.attrs.goes([]byte(name)) {
+			return l.Value, true
+		}
+	}
+	return "", false
+}
+
+// readBase makes base of the resource in seen.
+func (w *itemWriter) readBase() error {
+	if err := reserve(&w.base, w.r.Charge, len(w.seen.All)+2); err != nil {
+		return err
+	}
+	for _, l := range w.seen.All {
+		name, err := w.reader.join(resourcePrefix, l.Name)
+		if err != nil {
+			return err
+		}
+		w.base = append(w.base, labels.Label{Name: name, Value: l.Value})
+	}
+	w.ofResource = len(w.base)
+	return nil
+}
+
+// readScope makes base what items of the scope msg share.
+func (w *itemWriter) readScope(msg []byte) error {
+	var name, version []byte
+	var f wire.Field
+	err := each(msg, 1, func(scope []byte) error {
+		for len(scope) > 0 {
+			var err error
+			if scope, err = wire.Next(scope, &f); err != nil {
+				return err
+			}
+			switch {
+			case f.Num == 1 && f.Type == wire.Bytes:
+				name = f.Data
+			case f.Num == 2 && f.Type == wire.Bytes:
+				version = f.Data
+			}
+		}
+		return nil
+	})
+	w.base = w.base[:w.ofResource]
+	if len(name) > 0 {
+		w.base = append(w.base, labels.Label{Name: scopeName, Value: textOf(name)})
+	}
+	if len(version) > 0 {
+		w.base = append(w.base, labels.Label{Name: scopeVersion, Value: textOf(version)})
+	}
+	return err
+}
+
+// beginStamping stamps what is written already, which is all that comes before head.
+func (w *itemWriter) beginStamping(head int) error {
+	if err := w.until(head); err != nil {
+		return err
+	}
+	w.stamping = true
+	if len(w.dst) == 0 {
+		return nil
+	}
+	var out []byte
+	b := w.push
+	err := reserve(&out, w.r.Charge, len(w.dst)+b.envelopes*4+b.holders*holderGrowth(w.stamper.size)+len(w.src)-head)
+	if err != nil {
+		return err
+	}
+	w.dst, err = w.stamper.walk(out, w.dst, b.signal.request)
+	return err
+}
