@@ -225,7 +225,7 @@ func checkJSON(t *testing.T, in []byte) {
 	if err != nil {
 		t.Fatalf("%q: wrote what is not well formed: %v", in, err)
 	}
-	if b.lines != walked.lines || b.streams != walked.streams || b.slack != walked.slack || b.regular != walked.regular {
+	if b.lines != walked.lines || b.streams != walked.streams || b.slack != walked.slack || b.metadata != walked.metadata || b.regular != walked.regular {
 		t.Fatalf("%q: counted %+v, walked %+v", in, b, walked)
 	}
 	edit := ingest.Edit{Form: form}

@@ -197,6 +197,7 @@ func protobufSeeds() [][]byte {
 		msg(1, str(1, `{a="b"}`), msg(2, at, msg(3, str(1, "n"), str(2, "v")), msg(4, str(1, "p")), group)), // metadata, parsed
 		msg(1, str(1, `{a="b`), msg(2, at)),                                                                 // bad labels
 		slices.Concat(msg(1, str(1, `{a-b="c"}`), msg(2, at)), msg(1, str(1, `{a="b"}`), msg(2, at))),       // bad among good
+		msg(1, str(1, `{a="b"}`), []byte{0x92, 0x00, 0x03, 0x12, 0x01, 'x'}),                                // an entry's tag in two bytes
 		varint(1, 1), varint(2, 1), msg(1, varint(1, 1)), msg(1, varint(2, 1)), msg(1, str(3, "x")), // wrong wire types
 		msg(1, msg(2, varint(1, 1))), msg(1, msg(2, varint(2, 1))), msg(1, msg(2, varint(3, 1))), //
 		msg(1, msg(2, msg(3, varint(1, 1)))), msg(1, msg(2, msg(1, str(1, "x")))), //
