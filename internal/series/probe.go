@@ -68,7 +68,7 @@ func (s *shard) probe(t *Table, keys []labels.Key, order []uint32, visit func(i 
 		}
 		for j, i := range some {
 			k, at := t.cut(keys[i]), &s.slots[slots[j]].key
-			wrong[j] |= at.Hi ^ k.Hi | at.Lo ^ k.Lo
+			wrong[j] |= (at.Hi ^ k.Hi) | (at.Lo ^ k.Lo)
 		}
 		for j, i := range some {
 			at := slots[j]
