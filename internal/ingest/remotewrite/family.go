@@ -68,6 +68,8 @@ type family struct {
 	metadata
 	message []byte // as 1.0 has it; its strings get into the symbol table only if a series needs them
 	used    bool
+	// symbolized: help and unit are in the symbol table.
+	symbolized bool
 }
 
 func newFamilies(books *booking, n int) families {
@@ -115,6 +117,23 @@ func (b *batchV1) readFamilies() families {
 		fs.all[at] = m
 	}
 	return fs
+}
+
+// named returns the metadata of the metric that ls names, and counts it as used. Nil: there is none.
+func (fs *families) named(ls []label) *family {
+	if fs.names == nil {
+		return nil
+	}
+	name, ok := metricName(ls)
+	if !ok {
+		return nil
+	}
+	m := fs.of(name.value)
+	if m != nil && !m.used {
+		m.used = true
+		fs.used++
+	}
+	return m
 }
 
 // of returns the metadata of the metric called name: that of its own name, else of the family that it is a part of.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"unsafe"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
@@ -16,9 +17,11 @@ type label struct {
 	raw []byte
 	// nameRef and valueRef are its place in the symbol table. Only where v2 is read or written.
 	nameRef, valueRef uint32
-	// at is where it stood, so that sorting keeps the order of equal names.
+	// at is where it stood, so that sorting keeps the order of equal names; atNew: it comes by a Change and has neither raw nor refs.
 	at int
 }
+
+const atNew = -1
 
 // newStamps returns stamps as labels. None is empty: the configuration refuses that.
 func newStamps(stamps []labels.Label) []label {
@@ -113,6 +116,41 @@ func sorted(ls []label) []label {
 	return ls
 }
 
+// unique drops doubled names from ls, which is canonical. The first of them stays.
+func unique(ls []label) []label {
+	return slices.CompactFunc(ls, func(a, b label) bool { return string(a.name) == string(b.name) })
+}
+
+// changed appends ls as c leaves it to dst. ls is what a view shows: canonical and unique.
+func changed(dst, ls []label, c *labels.Change) []label {
+	add := c.Add
+	for i := range ls {
+		if !c.Keeps(i) {
+			continue
+		}
+		for len(add) > 0 && add[0].Name < string(ls[i].name) {
+			dst, add = append(dst, newLabel(add[0])), add[1:]
+		}
+		dst = append(dst, ls[i])
+	}
+	for _, l := range add {
+		dst = append(dst, newLabel(l))
+	}
+	return dst
+}
+
+func newLabel(l labels.Label) label {
+	return label{name: bytesOf(l.Name), value: bytesOf(l.Value), at: atNew}
+}
+
+// ascends says whether name comes after prev.
+func ascends(prev, name []byte) bool {
+	if len(prev) > 0 && len(name) > 0 && prev[0] != name[0] {
+		return prev[0] < name[0]
+	}
+	return string(prev) < string(name)
+}
+
 // metricName returns the first __name__ that has a value.
 func metricName(ls []label) (l label, ok bool) {
 	for i := range ls {
@@ -122,3 +160,9 @@ func metricName(ls []label) (l label, ok bool) {
 	}
 	return label{}, false
 }
+
+// bytesOf is s as bytes, which are not to be written to.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// stringOf is b as a string, which lives as long as b does.
+func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

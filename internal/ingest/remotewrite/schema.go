@@ -36,10 +36,14 @@ const (
 	exemplarLabels = 1 // in both versions, as messages or as refs
 	exemplarLast   = 3
 
+	sampleValue = 1
+	sampleTime  = 2
 	sampleLast  = 2 // what v1 knows of a sample
 	sampleStart = 3
 
+	histogramSum    = 3
 	histogramSchema = 4
+	histogramTime   = 15
 	histogramLast   = 15 // what remote_write 1.0 allows of a histogram
 	histogramCustom = 16
 	histogramStart  = 17

@@ -12,8 +12,16 @@ import (
 // less as symbols than as a message, and always two refs.
 func (b *batchV1) boundV2(e ingest.Edit) int {
 	most := 2*b.labels + 2*len(e.Stamps) + 2*b.metadata + 1 // symbols
-	ref := wire.UvarintLen(uint64(most))
 	n := len(b.raw) + 2
+	strings, comes := b.reduction.addedSymbols(&b.books)
+	if strings != nil {
+		most += len(strings.at)
+		n += len(strings.buf)
+	}
+	ref := wire.UvarintLen(uint64(most))
+	if n += 2 * ref * comes; b.mixed > 0 {
+		n += 2 * ref * comes
+	}
 	for _, s := range e.Stamps {
 		n += wire.BytesLen(v2Symbols, len(s.Name)) + wire.BytesLen(v2Symbols, len(s.Value))
 	}
@@ -34,6 +42,8 @@ type toV2 struct {
 	// last are the labels of the series before, with their refs: neighbours share most of theirs, position by position.
 	last, spare []label
 	families    families
+	family      *family // of the series in hand
+	unstale     bool    // it leaves without its stale markers
 	exemplar    []label
 	size        int // of the series before
 }
@@ -42,8 +52,11 @@ type toV2 struct {
 // are left out, for their numbers may mean something else.
 func (b *batchV1) encodeV2(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	w := toV2{symbols: newSymbols(&b.books, len(b.raw)/128), stamps: newStamps(e.Stamps)}
-	w.last, _ = room(&b.books, w.last, b.most+len(w.stamps))
-	w.spare, _ = room(&b.books, w.spare, b.most+len(w.stamps))
+	w.last, _ = room(&b.books, w.last, b.most+len(w.stamps)+b.reduction.mostAdds)
+	w.spare, _ = room(&b.books, w.spare, b.most+len(w.stamps)+b.reduction.mostAdds)
+	if b.reduction.any {
+		b.scratch, _ = room(&b.books, b.scratch, b.most+len(w.stamps))
+	}
 	if b.count.Exemplars > 0 {
 		w.exemplar, _ = room(&b.books, w.exemplar, b.most)
 	}
@@ -51,20 +64,19 @@ func (b *batchV1) encodeV2(dst []byte, e ingest.Edit) (ingest.Result, error) {
 		w.families = b.readFamilies()
 	}
 	start := len(dst)
+	b.reduction.begin()
 	var f wire.Field
+	n := 0
 	for msg := b.raw; len(msg) > 0 && b.books.err == nil; {
 		if msg = next(msg, &f); f.Num != v1Series {
 			continue
 		}
-		ls := canonical(collectV1(w.spare[:0], f.Data), w.stamps)
-		w.resolve(ls)
-		if b.mixed > 0 && isMixed(f.Data) {
-			// 2.0 forbids both in one series.
-			dst = w.appendSeries(dst, f.Data, ls, v1Samples, v1Exemplars)
-			dst = w.appendSeries(dst, f.Data, ls, v1Histograms, v1Histograms)
+		if fate, out := b.reduction.leaves(n, f.Data, &layoutV1); out {
+			dst = w.convert(dst, b, f.Data, fate)
 		} else {
-			dst = w.appendSeries(dst, f.Data, ls, v1Samples, v1Histograms)
+			b.leaveOut(&w, f.Data)
 		}
+		n++
 	}
 	if b.books.err != nil {
 		return ingest.Result{}, b.books.err
@@ -74,10 +86,46 @@ func (b *batchV1) encodeV2(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	dst = append(dst, table...)
 	copy(dst[start+len(table):], dst[start:end])
 	copy(dst[start:], table)
-	return ingest.Result{Form: formV2, Sent: b.count, Body: dst, Lost: losses(
+	return ingest.Result{Form: formV2, Sent: minus(b.count, b.reduction.gone), Held: b.reduction.held, Body: dst, Lost: losses(
 		ingest.Loss{What: "metadata", N: b.metadata - w.families.used},
-		ingest.Loss{What: "unknown_fields", N: b.unknowns},
+		ingest.Loss{What: "unknown_fields", N: b.unknowns - b.reduction.unknowns},
 	)}, nil
+}
+
+// convert appends the series.
+func (w *toV2) convert(dst []byte, b *batchV1, series []byte, fate fate) []byte {
+	var ls []label
+	if fate.change == nil {
+		ls = canonical(collectV1(w.spare[:0], series), w.stamps)
+		w.family = w.families.named(ls)
+	} else {
+		ls = canonical(collectV1(b.scratch, series), w.stamps)
+		// What a push says of a metric follows its series to a new name, as in a push that comes as 2.0.
+		w.family = w.families.named(ls)
+		ls = changed(w.spare[:0], unique(ls), fate.change)
+	}
+	w.unstale = fate.unstale
+	w.resolve(ls)
+	if b.mixed > 0 && w.isMixed(series) {
+		// 2.0 forbids both in one series.
+		dst = w.appendSeries(dst, series, ls, v1Samples, v1Exemplars)
+		return w.appendSeries(dst, series, ls, v1Histograms, v1Histograms)
+	}
+	return w.appendSeries(dst, series, ls, v1Samples, v1Histograms)
+}
+
+// leaveOut notes what a series that does not leave takes with it: that is not lost by the conversion.
+func (b *batchV1) leaveOut(w *toV2, series []byte) {
+	if b.metadata > 0 {
+		w.families.named(canonical(collectV1(b.scratch, series), w.stamps))
+	}
+	if b.unknowns > 0 {
+		var c batchV1
+		if c.checkSeries(series) != nil {
+			panic("BUG: a push that was decoded is not well formed")
+		}
+		b.reduction.unknowns += c.unknowns
+	}
 }
 
 // losses are those of all that are any.
@@ -85,16 +133,27 @@ func losses(all ...ingest.Loss) []ingest.Loss {
 	return slices.DeleteFunc(all, func(l ingest.Loss) bool { return l.N == 0 })
 }
 
-// isMixed says whether a series of 1.0 holds samples and histograms.
-func isMixed(series []byte) bool {
+// isMixed says whether of a series of 1.0 samples and histograms leave.
+func (w *toV2) isMixed(series []byte) bool {
 	var f wire.Field
 	samples, histograms := false, false
 	for len(series) > 0 {
-		series = next(series, &f)
+		if series = next(series, &f); w.staysHere(&f) {
+			continue
+		}
 		samples = samples || f.Num == v1Samples
 		histograms = histograms || f.Num == v1Histograms
 	}
 	return samples && histograms
+}
+
+// staysHere says whether field f of the series in hand is a stale marker that does not leave.
+func (w *toV2) staysHere(f *wire.Field) bool {
+	if !w.unstale {
+		return false
+	}
+	_, stale, _ := layoutV1.point(f)
+	return stale
 }
 
 // resolve gives ls, which is in spare, refs.
@@ -127,7 +186,7 @@ func (w *toV2) appendSeries(dst, series []byte, ls []label, from, to int32) []by
 	var f wire.Field
 	for len(series) > 0 {
 		series = next(series, &f)
-		if f.Num < from || f.Num > to {
+		if f.Num < from || f.Num > to || w.staysHere(&f) {
 			continue
 		}
 		switch f.Num {
@@ -143,8 +202,8 @@ func (w *toV2) appendSeries(dst, series []byte, ls []label, from, to int32) []by
 			dst = w.appendExemplar(dst, f.Data)
 		}
 	}
-	if w.families.names != nil {
-		dst = w.appendMetadata(dst, ls)
+	if w.family != nil {
+		dst = w.appendMetadata(dst, w.family)
 	}
 	w.size = len(dst) - start
 	return wire.CloseMessage(dst, mark)
@@ -178,19 +237,10 @@ func appendExemplarRest(dst, exemplar []byte) []byte {
 	return dst
 }
 
-// appendMetadata appends what the push says of the metric that ls names.
-func (w *toV2) appendMetadata(dst []byte, ls []label) []byte {
-	name, ok := metricName(ls)
-	if !ok {
-		return dst
-	}
-	m := w.families.of(name.value)
-	if m == nil {
-		return dst
-	}
-	if !m.used {
-		m.used = true
-		w.families.used++
+// appendMetadata appends what the push says of a metric.
+func (w *toV2) appendMetadata(dst []byte, m *family) []byte {
+	if !m.symbolized {
+		m.symbolized = true
 		w.read(m)
 	}
 	dst, mark := wire.OpenMessage(dst, v2Metadata, 0)

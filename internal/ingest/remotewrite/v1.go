@@ -25,8 +25,10 @@ type batchV1 struct {
 	// ragged: some series has a label after a field that is none, or one whose tag takes more than its one byte.
 	ragged bool
 
-	books   booking
-	scratch []label // empty, with room for most labels and the stamps
+	reduction reduction
+	books     booking
+	scratch   []label // empty, with room for most labels and the stamps
+	final     []label // the same, with room for labels that come by a Change too
 }
 
 func decodeV1(raw []byte, _ ingest.Content) (ingest.Batch, error) {
@@ -160,158 +162,72 @@ func (b *batchV1) checkExemplar(msg []byte) (err error) {
 // Items is how many samples and histograms there are.
 func (b *batchV1) Items() int { return b.count.Items }
 
-// Reduce asks r about what is in the push.
-func (b *batchV1) Reduce(*ingest.Reducer) error { return nil }
-
-// converts says whether the push is to leave as 2.0. One without series stays what it is: 2.0 has no place for metadata
-// that belongs to no series, and an empty push proves nothing there.
-func (b *batchV1) converts(e ingest.Edit) bool { return e.Form.Version == 2 && b.series > 0 }
-
-// Bound is what Encode appends at most.
-func (b *batchV1) Bound(e ingest.Edit) int {
-	if b.converts(e) {
-		return b.boundV2(e)
+// Reduce asks r about every series.
+func (b *batchV1) Reduce(r *ingest.Reducer) error {
+	if r.Judge == nil || b.series == 0 {
+		return nil
 	}
-	if !b.private && (len(e.Stamps) == 0 || b.series == 0) {
-		return 0
+	ss, overloaded := r.Room(b.series)
+	if overloaded != nil {
+		return overloaded
 	}
-	stamps := 0
-	for _, s := range e.Stamps {
-		stamps += wire.BytesLen(v1Labels, labelLen(s))
+	b.books.charge = r.Charge
+	var f wire.Field
+	msg := b.raw
+	for i := range ss {
+		msg = b.nextSeries(msg, &f)
+		if !b.measure(&ss[i], f.Data, r) {
+			return b.books.err
+		}
 	}
-	// Beside the stamps a series grows by its own length, from one byte to five.
-	return len(b.raw) + b.series*(stamps+4)
+	b.reduction.judge(r, ss, func(i int, set *labels.Set) {
+		v := viewer{r: r, set: set, stamps: r.Stamps}
+		var f wire.Field
+		for msg := b.reduction.at(i, b.raw, &b.books, b.nextSeries); len(msg) > 0; {
+			if msg = next(msg, &f); f.Num == v1Labels {
+				v.add(readLabel(f.Data))
+			}
+		}
+		v.close()
+	})
+	return b.books.err
 }
 
-// labelLen is how many bytes the message of l takes.
-func labelLen(l labels.Label) int {
-	return wire.BytesLen(labelName, len(l.Name)) + wire.BytesLen(labelValue, len(l.Value))
+// nextSeries reads the next series of a push, of which there is one, into f.
+func (b *batchV1) nextSeries(msg []byte, f *wire.Field) (rest []byte) {
+	for msg = next(msg, f); f.Num != v1Series; {
+		msg = next(msg, f)
+	}
+	return msg
 }
 
-// Encode appends the push as it leaves.
-func (b *batchV1) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
-	b.books.charge = e.Charge
-	if b.converts(e) {
-		return b.encodeV2(dst, e)
+// measure fills s with what series is, unless there is no room.
+func (b *batchV1) measure(s *ingest.Series, series []byte, r *ingest.Reducer) bool {
+	k := newKeyer(r.Keys, s)
+	var f wire.Field
+	for msg := series; len(msg) > 0; {
+		if msg[0] == v1Labels<<3|2 && len(msg) > 1 && msg[1] < 0x80 && int(msg[1])+2 <= len(msg) {
+			// As in checkSeries: the common case of what follows.
+			end := int(msg[1]) + 2
+			if name, value, ok := plainLabel(msg[2:end]); ok {
+				k.add(name, value)
+				msg = msg[end:]
+				continue
+			}
+		}
+		if msg = next(msg, &f); f.Num == v1Labels {
+			k.add(readLabel(f.Data))
+		} else {
+			layoutV1.measure(s, &f)
+		}
 	}
-	stamps := newStamps(e.Stamps)
-	if len(stamps) > 0 && b.series > 0 {
+	if !k.ordered {
 		var ok bool
-		if b.scratch, ok = room(&b.books, b.scratch, b.most+len(stamps)); !ok {
-			return ingest.Result{}, b.books.err
-		}
-	}
-	res := ingest.Result{Form: formV1, Sent: b.count}
-	if !b.private && b.carries(stamps) {
-		res.Unchanged = true
-		return res, nil
-	}
-	var f wire.Field
-	for msg := b.raw; len(msg) > 0; {
-		msg = next(msg, &f)
-		switch {
-		case f.Num == v1Series && len(stamps) > 0:
-			dst = b.stamp(dst, &f, stamps)
-		case f.Num != skipLabelValidation && f.Num != skipLabelCountValidation:
-			dst = append(dst, f.Raw...)
-		}
-	}
-	res.Body = dst
-	return res, nil
-}
-
-// carries says whether every series has every stamp already. Usually the first has not.
-func (b *batchV1) carries(stamps []label) bool {
-	if len(stamps) == 0 {
-		return true
-	}
-	var f wire.Field
-	for msg := b.raw; len(msg) > 0; {
-		msg = next(msg, &f)
-		if f.Num == v1Series && !carries(collectV1(b.scratch, f.Data), stamps) {
+		if b.scratch, ok = room(&b.books, b.scratch, b.most+len(r.Stamps)); !ok {
 			return false
 		}
+		k.again(collectV1(b.scratch, series))
 	}
+	s.Key, s.Overwritten = r.Keys.End()
 	return true
-}
-
-// collectV1 appends the labels of a series or of an exemplar to ls: in both, field 1 is labels.
-func collectV1(ls []label, msg []byte) []label {
-	var f wire.Field
-	for len(msg) > 0 {
-		if msg = next(msg, &f); f.Num == v1Labels {
-			name, value := readLabel(f.Data)
-			ls = append(ls, label{name: name, value: value, raw: f.Raw, at: len(ls)})
-		}
-	}
-	return ls
-}
-
-// stamp appends the series f with stamps.
-func (b *batchV1) stamp(dst []byte, f *wire.Field, stamps []label) []byte {
-	start := len(dst)
-	most := len(f.Data)
-	for i := range stamps {
-		most += len(stamps[i].raw)
-	}
-	dst, mark := wire.OpenMessage(dst, v1Series, most)
-	if !b.ragged {
-		if out, ok := mergeV1(dst, f.Data, stamps); ok {
-			return wire.CloseMessage(out, mark)
-		}
-	}
-	ls := collectV1(b.scratch, f.Data)
-	if carries(ls, stamps) {
-		return append(dst[:start], f.Raw...)
-	}
-	ls = canonical(ls, stamps)
-	for i := range ls {
-		dst = append(dst, ls[i].raw...)
-	}
-	var g wire.Field
-	for msg := f.Data; len(msg) > 0; {
-		if msg = next(msg, &g); g.Num != v1Labels {
-			dst = append(dst, g.Raw...)
-		}
-	}
-	return wire.CloseMessage(dst, mark)
-}
-
-// mergeV1 appends series with stamps, in one walk and by copying the stretches between them. It gives up where the labels
-// are not strictly sorted or a value is empty.
-func mergeV1(dst, series []byte, stamps []label) ([]byte, bool) {
-	var prev []byte
-	var f wire.Field
-	done, copied, at := 0, 0, 0 // stamps written, and how much of series is copied and read
-	for at < len(series) && series[at] == v1Labels<<3|2 {
-		var name, value []byte
-		var ok bool
-		end := min(at+2+int(series[at+1]), len(series))
-		if series[at+1] < 0x80 {
-			name, value, ok = plainLabel(series[at+2 : end])
-		}
-		if !ok {
-			end = len(series) - len(next(series[at:], &f))
-			name, value = readLabel(f.Data)
-		}
-		if len(value) == 0 || string(name) <= string(prev) {
-			return dst, false
-		}
-		prev = name
-		for done < len(stamps) && string(stamps[done].name) <= string(name) {
-			dst = append(dst, series[copied:at]...)
-			dst = append(dst, stamps[done].raw...)
-			copied = at
-			if string(stamps[done].name) == string(name) {
-				copied = end
-			}
-			done++
-		}
-		at = end
-	}
-	dst = append(dst, series[copied:at]...)
-	for ; done < len(stamps); done++ {
-		dst = append(dst, stamps[done].raw...)
-	}
-	return append(dst, series[at:]...), true
 }

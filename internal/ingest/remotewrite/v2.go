@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
@@ -31,10 +32,13 @@ type batchV2 struct {
 	badCount ingest.Count
 	badText  string
 
-	books   booking
-	table   []uint32 // where in raw the length of each symbol stands; built when first needed
-	marks   []uint32 // one for each symbol, of the metrics whose metadata is known; 1.0 only
-	scratch []label  // empty, with room for most labels and the stamps
+	reduction reduction
+	books     booking
+	table     []uint32 // where in raw the length of each symbol stands; built when first needed
+	marks     []uint32 // one for each symbol. To 1.0: of the metrics whose metadata is known. To 2.0: of what is still in use
+	news      news     // strings that stamps and Changes bring
+	scratch   []label  // empty, with room for most labels and the stamps
+	final     []label  // the same, with room for labels that come by a Change too
 }
 
 func decodeV2(raw []byte, _ ingest.Content) (ingest.Batch, error) {
@@ -283,14 +287,82 @@ func (m *metadata) read(msg []byte, unknowns *int) (err error) {
 // Items is how many samples and histograms there are.
 func (b *batchV2) Items() int { return b.count.Items }
 
-// Reduce asks r about what is in the push.
-func (b *batchV2) Reduce(*ingest.Reducer) error { return nil }
+// Reduce asks r about every series but the bad ones.
+func (b *batchV2) Reduce(r *ingest.Reducer) error {
+	if r.Judge == nil || b.series == b.bad {
+		return nil
+	}
+	ss, overloaded := r.Room(b.series - b.bad)
+	if overloaded != nil {
+		return overloaded
+	}
+	b.books.charge = r.Charge
+	if !b.index() {
+		return b.books.err
+	}
+	var f wire.Field
+	msg := b.raw
+	for i := range ss {
+		msg = b.nextSeries(msg, &f)
+		if !b.measure(&ss[i], f.Data, r) {
+			return b.books.err
+		}
+	}
+	b.reduction.judge(r, ss, func(i int, set *labels.Set) {
+		v := viewer{r: r, set: set, stamps: r.Stamps}
+		for refs := (refs{msg: b.reduction.at(i, b.raw, &b.books, b.nextSeries)}); ; {
+			name, value, ok := refs.pair()
+			if !ok {
+				break
+			}
+			v.add(b.symbol(name), b.symbol(value))
+		}
+		v.close()
+	})
+	return b.books.err
+}
+
+// nextSeries reads the next series of a push that is not bad, of which there is one, into f.
+func (b *batchV2) nextSeries(msg []byte, f *wire.Field) (rest []byte) {
+	for msg = next(msg, f); f.Num != v2Series || b.isBad(f.Data); {
+		msg = next(msg, f)
+	}
+	return msg
+}
+
+// measure fills s with what series is, unless there is no room.
+func (b *batchV2) measure(s *ingest.Series, series []byte, r *ingest.Reducer) bool {
+	k := newKeyer(r.Keys, s)
+	var f wire.Field
+	rest, refs := series, refs{msg: series}
+	if !b.ragged {
+		rest = next(series, &f)
+		refs.msg, refs.packed = nil, f.Data
+	}
+	for {
+		name, value, ok := refs.pair()
+		if !ok {
+			break
+		}
+		k.add(b.symbol(name), b.symbol(value))
+	}
+	for len(rest) > 0 {
+		rest = next(rest, &f)
+		layoutV2.measure(s, &f)
+	}
+	if !k.ordered {
+		var ok bool
+		if b.scratch, ok = room(&b.books, b.scratch, b.most+len(r.Stamps)); !ok {
+			return false
+		}
+		k.again(b.collect(b.scratch, series))
+	}
+	s.Key, s.Overwritten = r.Keys.End()
+	return true
+}
 
 // sent is what is left without the bad series.
-func (b *batchV2) sent() ingest.Count {
-	c, d := b.count, b.badCount
-	return ingest.Count{Items: c.Items - d.Items, Samples: c.Samples - d.Samples, Histograms: c.Histograms - d.Histograms, Exemplars: c.Exemplars - d.Exemplars}
-}
+func (b *batchV2) sent() ingest.Count { return minus(b.count, b.badCount) }
 
 // refused names the bad series.
 func (b *batchV2) refused() []ingest.Refusal {

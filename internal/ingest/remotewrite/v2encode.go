@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
@@ -16,18 +17,23 @@ func (b *batchV2) Bound(e ingest.Edit) int {
 	if !b.mustChange() && (len(e.Stamps) == 0 || b.series == 0) {
 		return 0
 	}
-	ref := wire.UvarintLen(uint64(b.symbols + 2*len(e.Stamps)))
-	table := 0
+	strings, comes := b.reduction.addedSymbols(&b.books)
+	b.news.names = strings
+	ref, table := b.symbols+2*len(e.Stamps), 0
+	if strings != nil {
+		ref, table = ref+len(strings.at), len(strings.buf)
+	}
+	ref = wire.UvarintLen(uint64(ref))
 	for _, s := range e.Stamps {
 		table += wire.BytesLen(v2Symbols, len(s.Name)) + wire.BytesLen(v2Symbols, len(s.Value))
 	}
-	// Beside the refs of stamps a series grows by its own length and that of its refs, from one byte to five, and by
-	// the tag and length of refs that were not packed.
-	return len(b.raw) + table + b.series*(2*ref*len(e.Stamps)+4+4+2)
+	// Beside the refs of stamps and of what comes to it a series grows by its own length and that of its refs, from one byte
+	// to five, and by the tag and length of refs that were not packed.
+	return len(b.raw) + table + 2*ref*comes + b.series*(2*ref*len(e.Stamps)+4+4+2)
 }
 
 // mustChange says whether the push cannot leave as it came, whatever the stamps.
-func (b *batchV2) mustChange() bool { return b.private || b.disorder || b.bad > 0 }
+func (b *batchV2) mustChange() bool { return b.private || b.disorder || b.bad > 0 || b.reduction.any }
 
 // Encode appends the push as it leaves. Symbols come first: Mimir reads refs as it meets them.
 func (b *batchV2) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
@@ -40,28 +46,43 @@ func (b *batchV2) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	if b.series == 0 {
 		stamps = nil
 	}
-	if (len(stamps) > 0 || b.disorder) && !b.prepare(stamps) {
+	if (len(stamps) > 0 || b.disorder || b.reduction.any) && !b.prepare(stamps) {
 		return ingest.Result{}, b.books.err
 	}
 	if !b.mustChange() && b.carries(stamps) {
 		res.Unchanged = true
 		return res, nil
 	}
-	dst = b.appendSymbols(dst)
-	dst = b.symbolize(dst, stamps)
+	if !b.resolve(stamps) || b.reduction.any && !b.mark() {
+		return ingest.Result{}, b.books.err
+	}
+	start := len(dst)
+	if !b.reduction.any {
+		dst = b.appendNews(b.appendSymbols(dst))
+	}
+	b.reduction.begin()
 	var f wire.Field
+	n := 0
 	for msg := b.raw; len(msg) > 0; {
 		msg = next(msg, &f)
 		switch f.Num {
 		case v2Symbols, skipLabelValidation, skipLabelCountValidation:
 		case v2Series:
-			if !b.isBad(f.Data) {
-				dst = b.stamp(dst, &f, stamps)
+			if b.isBad(f.Data) {
+				continue
 			}
+			if fate, out := b.reduction.leaves(n, f.Data, &layoutV2); out {
+				dst = b.rewrite(dst, &f, stamps, fate)
+			}
+			n++
 		default:
 			dst = append(dst, f.Raw...)
 		}
 	}
+	if b.reduction.any {
+		dst = b.insertSymbols(dst, start)
+	}
+	res.Sent, res.Held = minus(res.Sent, b.reduction.gone), b.reduction.held
 	res.Body = dst
 	return res, nil
 }
@@ -73,44 +94,6 @@ func (b *batchV2) appendSymbols(dst []byte) []byte {
 		if msg = next(msg, &f); f.Num == v2Symbols {
 			dst = append(dst, f.Raw...)
 		}
-	}
-	return dst
-}
-
-// symbolize gives the stamps refs: to symbols that the table has, else to ones that it appends.
-func (b *batchV2) symbolize(dst []byte, stamps []label) []byte {
-	if len(stamps) == 0 {
-		return dst
-	}
-	refs := make([]*uint32, 0, 2*len(stamps))
-	want := make([][]byte, 0, 2*len(stamps))
-	for i := range stamps {
-		refs = append(refs, &stamps[i].nameRef, &stamps[i].valueRef)
-		want = append(want, stamps[i].name, stamps[i].value)
-	}
-	for ref := 1; ref < b.symbols; ref++ {
-		s := b.symbol(uint32(ref))
-		for i, w := range want {
-			if *refs[i] == 0 && string(s) == string(w) {
-				*refs[i] = uint32(ref)
-			}
-		}
-	}
-	n := uint32(b.symbols)
-	for i, w := range want {
-		if *refs[i] != 0 {
-			continue
-		}
-		dst = wire.AppendBytes(dst, v2Symbols, w)
-		for j := i; j < len(want); j++ {
-			if string(want[j]) == string(w) {
-				*refs[j] = n
-			}
-		}
-		n++
-	}
-	for i := range stamps {
-		stamps[i].raw = appendRefs(nil, stamps[i])
 	}
 	return dst
 }
@@ -130,9 +113,11 @@ func (b *batchV2) carries(stamps []label) bool {
 	return true
 }
 
-// prepare makes the table of symbols and the scratch, unless there is no room.
+// prepare makes the table of symbols and the scratches, unless there is no room.
 func (b *batchV2) prepare(stamps []label) (ok bool) {
-	b.scratch, ok = room(&b.books, b.scratch, b.most+len(stamps))
+	if b.scratch, ok = room(&b.books, b.scratch, b.most+len(stamps)); ok && b.reduction.any {
+		b.final, ok = room(&b.books, b.final, b.most+len(stamps)+b.reduction.mostAdds)
+	}
 	return ok && b.index()
 }
 
@@ -208,10 +193,10 @@ func (b *batchV2) collect(ls []label, msg []byte) []label {
 	}
 }
 
-// stamp appends the series f with stamps and its refs first.
-func (b *batchV2) stamp(dst []byte, f *wire.Field, stamps []label) []byte {
-	if len(stamps) == 0 && !b.disorder {
-		return append(dst, f.Raw...)
+// rewrite appends the series f with stamps, as its fate says, and its refs first.
+func (b *batchV2) rewrite(dst []byte, f *wire.Field, stamps []label, fate fate) []byte {
+	if len(stamps) == 0 && !b.disorder && fate.plain() {
+		return b.keep(dst, f)
 	}
 	start := len(dst)
 	added := 0
@@ -219,57 +204,150 @@ func (b *batchV2) stamp(dst []byte, f *wire.Field, stamps []label) []byte {
 		added += len(stamps[i].raw)
 	}
 	dst, mark := wire.OpenMessage(dst, v2Series, len(f.Data)+added+8)
-	var g wire.Field
+	rest := f.Data
 	if !b.ragged {
-		rest := next(f.Data, &g)
-		if out, ok := b.merge(dst, g.Data, stamps, added); ok {
-			return wire.CloseMessage(append(out, rest...), mark)
+		var g wire.Field
+		rest = next(rest, &g)
+		if out, ok := b.merge(dst, g.Data, stamps, added, fate.change); ok {
+			return wire.CloseMessage(b.appendRest(out, rest, fate.unstale), mark)
 		}
 	}
 	ls := b.collect(b.scratch, f.Data)
-	if !carries(ls, stamps) {
+	switch {
+	case fate.change != nil:
+		ls = changed(b.final, unique(canonical(ls, stamps)), fate.change)
+		for i := range ls {
+			if l := &ls[i]; l.at == atNew {
+				l.nameRef, l.valueRef = b.news.ref(l.name), b.news.ref(l.value)
+			}
+		}
+	case !carries(ls, stamps):
 		ls = canonical(ls, stamps)
-	} else if !b.disorder {
-		return append(dst[:start], f.Raw...)
+	case !b.disorder && !fate.unstale:
+		return b.keep(dst[:start], f)
 	}
 	dst = appendLabelRefs(dst, ls)
-	for msg := f.Data; len(msg) > 0; {
-		if msg = next(msg, &g); g.Num != v2Refs {
-			dst = append(dst, g.Raw...)
-		}
+	for i := range ls {
+		b.use(ls[i].nameRef, ls[i].valueRef)
 	}
-	return wire.CloseMessage(dst, mark)
+	return wire.CloseMessage(b.appendRest(dst, rest, fate.unstale), mark)
 }
 
-// merge appends packed refs with those of the stamps, in one walk and by copying the stretches between them. It gives up
-// where the labels are not strictly sorted or a value is empty.
-func (b *batchV2) merge(dst, packed []byte, stamps []label, added int) ([]byte, bool) {
+// keep appends the series f as it is.
+func (b *batchV2) keep(dst []byte, f *wire.Field) []byte {
+	if b.reduction.any {
+		b.useAll(f.Data)
+		var g wire.Field
+		var m metadata
+		for msg := f.Data; len(msg) > 0; {
+			msg = next(msg, &g)
+			b.useField(&g, &m)
+		}
+		b.use(m.help, m.unit)
+	}
+	return append(dst, f.Raw...)
+}
+
+// appendRest appends what of series is no label and, where that is so, no stale marker.
+func (b *batchV2) appendRest(dst, series []byte, unstale bool) []byte {
+	if !b.reduction.any && !b.ragged {
+		return append(dst, series...)
+	}
+	var f wire.Field
+	var m metadata
+	for len(series) > 0 {
+		if series = next(series, &f); f.Num == v2Refs {
+			continue
+		}
+		if unstale {
+			if _, stale, _ := layoutV2.point(&f); stale {
+				continue
+			}
+		}
+		b.useField(&f, &m)
+		dst = append(dst, f.Raw...)
+	}
+	b.use(m.help, m.unit)
+	return dst
+}
+
+// merge appends packed refs as stamps and change make them, in one walk and by copying the stretches between what differs.
+// It gives up where they are not strictly sorted or a value is empty. See mergeV1, which does the same with labels.
+func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, c *labels.Change) ([]byte, bool) {
 	dst, mark := wire.OpenMessage(dst, v2Refs, len(packed)+added)
 	var prev []byte
-	done, copied := 0, 0
+	var add []labels.Label
+	if c != nil {
+		add = c.Add
+	}
+	i, done, copied := 0, 0, 0
 	for r := (refs{packed: packed}); len(r.packed) > 0; {
 		at := len(packed) - len(r.packed)
 		nameRef, valueRef, _ := r.pair()
+		end := len(packed) - len(r.packed)
 		name := b.symbol(nameRef)
-		if len(b.symbol(valueRef)) == 0 || string(name) <= string(prev) {
+		if len(b.symbol(valueRef)) == 0 || !ascends(prev, name) {
 			return dst, false
 		}
 		prev = name
+		overwritten := false
 		for done < len(stamps) && string(stamps[done].name) <= string(name) {
 			dst = append(dst, packed[copied:at]...)
-			dst = append(dst, stamps[done].raw...)
 			copied = at
-			if string(stamps[done].name) == string(name) {
-				copied = len(packed) - len(r.packed)
+			dst, add = b.appendAdded(dst, add, stamps[done].name)
+			if c == nil || c.Keeps(i) {
+				dst = append(dst, stamps[done].raw...)
+				b.use(stamps[done].nameRef, stamps[done].valueRef)
 			}
+			overwritten = string(stamps[done].name) == string(name)
 			done++
+			i++
 		}
+		if overwritten {
+			copied = end
+			continue
+		}
+		if c != nil && len(add) > 0 && add[0].Name < string(name) {
+			dst = append(dst, packed[copied:at]...)
+			copied = at
+			dst, add = b.appendAdded(dst, add, name)
+		}
+		if c == nil || c.Keeps(i) {
+			b.use(nameRef, valueRef)
+		} else {
+			dst = append(dst, packed[copied:at]...)
+			copied = end
+		}
+		i++
 	}
 	dst = append(dst, packed[copied:]...)
 	for ; done < len(stamps); done++ {
-		dst = append(dst, stamps[done].raw...)
+		dst, add = b.appendAdded(dst, add, stamps[done].name)
+		if c == nil || c.Keeps(i) {
+			dst = append(dst, stamps[done].raw...)
+			b.use(stamps[done].nameRef, stamps[done].valueRef)
+		}
+		i++
+	}
+	for len(add) > 0 {
+		dst, add = b.appendNew(dst, add[0]), add[1:]
 	}
 	return wire.CloseMessage(dst, mark), true
+}
+
+// appendAdded appends the refs of those of add that come before name, and returns the others.
+func (b *batchV2) appendAdded(dst []byte, add []labels.Label, name []byte) ([]byte, []labels.Label) {
+	for len(add) > 0 && add[0].Name < string(name) {
+		dst, add = b.appendNew(dst, add[0]), add[1:]
+	}
+	return dst, add
+}
+
+// appendNew appends the refs of a label that comes.
+func (b *batchV2) appendNew(dst []byte, l labels.Label) []byte {
+	nameRef, valueRef := b.news.ref(bytesOf(l.Name)), b.news.ref(bytesOf(l.Value))
+	b.use(nameRef, valueRef)
+	return appendRefs(dst, label{nameRef: nameRef, valueRef: valueRef})
 }
 
 // appendLabelRefs appends ls as field 1 of a series or exemplar of v2.
