@@ -1,15 +1,347 @@
 package otlp
 
-import "github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+	"unsafe"
 
-// points is what a Reducer said about the data points of a push.
-type points struct{}
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
 
-// reducePoints asks r about the data points.
-func (b *batch) reducePoints(*ingest.Reducer) error { return nil }
+// reducePoints asks r about every resource and every data point, and keeps the answers if they change anything.
+//
+// What a point's key is made of besides what rules see: all else that tells it from others upstream, such as attributes
+// of its scope. Equal keys mean equal labels, also where a sender doubles attributes on purpose.
+func (b *batch) reducePoints(r *ingest.Reducer) error {
+	if r.Judge == nil && r.Resource == nil {
+		return nil
+	}
+	p := &points{charge: r.Charge, stamps: r.Stamps, keys: r.Keys}
+	if err := p.charge.Take(b.items * int(unsafe.Sizeof(pointAt{}))); err != nil {
+		return err
+	}
+	p.at = make([]pointAt, 0, b.items)
+	var f wire.Field
+	for rest := b.proto; len(rest) > 0; {
+		if rest = field(rest, &f); f.Num != 1 {
+			continue
+		}
+		if err := p.addResource(f.Data); err != nil {
+			return err
+		}
+		if err := p.askResource(r); err != nil {
+			return err
+		}
+	}
+	if r.Judge != nil && len(p.at) > 0 {
+		if err := p.judge(r); err != nil {
+			return err
+		}
+	}
+	changed, err := p.settle()
+	if changed {
+		b.points = p
+	}
+	return err
+}
 
-// boundPoints is Bound for a push that a Reducer changes.
-func (b *batch) boundPoints(ingest.Edit) int { return 0 }
+// askResource asks r about the resource that was added last.
+func (p *points) askResource(r *ingest.Reducer) error {
+	if r.Resource == nil {
+		return nil
+	}
+	at := &p.resources[len(p.resources)-1]
+	text := attributes{charge: p.charge}
+	var set labels.Set
+	if err := p.charge.Take(countAttributes(at.attrs, messages[resource].attrs) * setBytes); err != nil {
+		return err
+	}
+	if err := text.add(&set, at.attrs, messages[resource].attrs, "", ofResource, nil); err != nil {
+		return err
+	}
+	set.Sort()
+	first := len(p.at)
+	if at.from < at.to {
+		first = p.metrics[p.scopes[at.from].from].from
+	}
+	change, verdict := r.Resource(&set, len(p.at)-first)
+	if !verdict.Out() {
+		at.dropped = true
+		if at.from < at.to {
+			p.at, p.metrics, p.scopes = p.at[:first], p.metrics[:p.scopes[at.from].from], p.scopes[:at.from]
+			at.to = at.from
+		}
+		return nil
+	}
+	if change == nil {
+		return nil
+	}
+	size := len(at.attrs) + stampsLen(change.Add)
+	if err := p.charge.Take(size); err != nil {
+		return err
+	}
+	attrs, err := text.appendChanged(make([]byte, 0, size), at.attrs, messages[resource].attrs, &set, change, ofResource)
+	at.attrs, at.rewritten = attrs, true
+	return err
+}
 
-// encodePoints is Encode for a push that a Reducer changes.
-func (b *batch) encodePoints([]byte, ingest.Edit) (ingest.Result, error) { return ingest.Result{}, nil }
+// setBytes is what a label takes in a Set.
+const setBytes = int(unsafe.Sizeof(labels.Label{}) + unsafe.Sizeof(labels.Key{}))
+
+func countAttributes(msg []byte, num int32) int {
+	n, err := countField(msg, num)
+	sound(nil, err)
+	return n
+}
+
+// judge makes the keys of all points and asks r about them.
+func (p *points) judge(r *ingest.Reducer) error {
+	series, full := r.Room(len(p.at))
+	if full != nil {
+		return full
+	}
+	p.series = series
+	// What view takes is booked here, as if it were asked about every resource: it has no way to say that there is no room.
+	var ofPoints, ofResources int
+	for i := range p.resources {
+		at := &p.resources[i]
+		sum, need, err := p.sumOfResource(at.attrs)
+		if err != nil {
+			return err
+		}
+		ofResources += need
+		for i := at.from; i < at.to; i++ {
+			s := &p.scopes[i]
+			sum := sum.Plus(p.sumOfScope(s))
+			for i := s.from; i < s.to; i++ {
+				if need, err = p.readMetric(i, sum); err != nil {
+					return err
+				}
+				ofPoints = max(ofPoints, need)
+			}
+		}
+	}
+	l := &p.layout
+	n := len(l.list) + len(p.stamps)
+	if err := p.charge.Take(2*(ofPoints+ofResources) + n*int(unsafe.Sizeof(ownLabel{}))); err != nil {
+		return err
+	}
+	l.own, l.stamps = make([]ownLabel, 0, n), make([]int, 0, len(p.stamps))
+	r.Judge(series, p.view)
+	return nil
+}
+
+// readMetric fills the series of metric i, of whose keys sum is a part. need is how many bytes the texts of a point's
+// values take at most.
+func (p *points) readMetric(i int, sum labels.Key) (need int, err error) {
+	m := &p.metrics[i]
+	if len(m.name) > 0 {
+		sum = sum.Plus(p.keys.Sum(labels.Own, metricLabel, m.name))
+	}
+	for i := m.from; i < m.to; i++ {
+		n, err := p.readPoint(p.point(i), m.kind, sum, &p.series[i])
+		if err != nil {
+			return 0, err
+		}
+		need = max(need, n)
+	}
+	return need, nil
+}
+
+// readPoint fills s with what the point msg says.
+func (p *points) readPoint(msg []byte, k kind, sum labels.Key, s *ingest.Series) (need int, err error) {
+	l, attrs, flags := &p.layout, messages[k].attrs, flagsOf(k)
+	var nanos uint64
+	stale, weight := false, 0
+	var f wire.Field
+	l.begin()
+	for rest := msg; len(rest) > 0; {
+		switch rest = field(rest, &f); {
+		case f.Num == attrs:
+			if err = l.add(f.Data, 0, 0, p.charge); err != nil {
+				return 0, err
+			}
+		case f.Num == 3 && f.Type == wire.Fixed64:
+			nanos = f.Int
+		case f.Num == flags && f.Type == wire.Varint:
+			stale = f.Int&noRecordedValue != 0
+		case k == histogramPoint && f.Num == 7: // explicit_bounds, packed or one by one
+			weight++
+			if f.Type == wire.Bytes {
+				weight += len(f.Data)/8 - 1
+			}
+		case k == summaryPoint && f.Num == 6:
+			weight++
+		}
+	}
+	if err = l.end(p.charge); err != nil {
+		return 0, err
+	}
+	s.Key, s.Overwritten, need = p.key(sum)
+	s.Items, s.Weight = 1, int32(weight+beside[k])
+	s.First = int64(nanos / 1e6)
+	s.Last = s.First
+	if stale {
+		s.Stale, s.First, s.Last = 1, math.MaxInt64, math.MinInt64
+	}
+	return need, nil
+}
+
+// noRecordedValue is the flag of a point that says only that its series ended.
+const noRecordedValue = 1
+
+// beside is how many series upstream makes of a point besides one for each bound (there is a bucket more than bounds, a sum and
+// a count) or each quantile.
+var beside = [...]int{numberPoint: 1, histogramPoint: 3, expHistogramPoint: 1, summaryPoint: 2}
+
+func flagsOf(k kind) int32 {
+	if k == histogramPoint || k == expHistogramPoint {
+		return 10
+	}
+	return 8
+}
+
+// key is the key of the point in layout.
+func (p *points) key(sum labels.Key) (key, overwritten labels.Key, need int) {
+	h := p.keys
+	h.BeginWith(sum)
+	var doubled labels.Key
+	for i := range p.layout.list[:p.layout.n] {
+		a := &p.layout.list[i]
+		switch {
+		case a.empty():
+		case a.doubled && !p.stamped(a.name):
+			// In a place of its own: which of two comes first matters.
+			doubled = doubled.Plus(h.Sum(labels.Overwritten, a.name, a.encoded))
+		case a.kind == isString && string(a.name) != metricName:
+			h.Add(a.name, a.data)
+		default:
+			h.AddTyped(a.name, a.encoded)
+			need += textBytes(&a.attribute)
+		}
+	}
+	key, overwritten = h.End()
+	return key.Plus(doubled), overwritten, need
+}
+
+func (p *points) stamped(name []byte) bool {
+	return slices.ContainsFunc(p.stamps, func(s labels.Label) bool { return s.Name == string(name) })
+}
+
+// textBytes is what the text of a value takes at most, and what making it takes.
+func textBytes(a *attribute) int {
+	switch a.kind {
+	case isString:
+		return 0
+	case isArray, isMap:
+		return 2 * treeWeight * len(a.encoded)
+	case isBytes:
+		return 2 * len(a.data)
+	}
+	return maxNumber
+}
+
+// sumOfResource is what a resource's attributes add to the keys of its points. need is what their labels take.
+func (p *points) sumOfResource(attrs []byte) (sum labels.Key, need int, err error) {
+	l := &p.layout
+	if err = l.read(attrs, messages[resource].attrs, p.charge); err != nil {
+		return sum, 0, err
+	}
+	for i := range l.list[:l.n] {
+		a := &l.list[i]
+		switch {
+		case a.empty():
+		case a.doubled:
+			sum = sum.Plus(p.nested(labels.Resource, labels.Overwritten, &a.attribute))
+		default:
+			sum = sum.Plus(p.sumOf(&a.attribute))
+			// Twice: the labels are copied to what all points of a metric share.
+			need += 2*setBytes + len(resourcePrefix) + len(a.name) + textBytes(&a.attribute)
+		}
+	}
+	return sum, need, nil
+}
+
+// sumOf is what an attribute of a resource adds to keys.
+func (p *points) sumOf(a *attribute) labels.Key {
+	if a.kind == isString {
+		return p.keys.Sum(labels.Resource, a.name, a.data)
+	}
+	return p.nested(labels.Resource, labels.Typed, a)
+}
+
+// nested is the sum of something in a place for which there is no word: a value in place of its own hashed into outer. No sender
+// can make a string that is one.
+func (p *points) nested(outer, place labels.Place, a *attribute) labels.Key {
+	k := p.keys.Sum(place, a.name, a.encoded)
+	var b [16]byte
+	binary.LittleEndian.PutUint64(b[:8], k.Hi)
+	binary.LittleEndian.PutUint64(b[8:], k.Lo)
+	return p.keys.Sum(outer, a.name, b[:])
+}
+
+// sumOfScope is what a scope adds to the keys of its points.
+func (p *points) sumOfScope(s *pointScope) (sum labels.Key) {
+	if len(s.name) > 0 {
+		sum = sum.Plus(p.keys.Sum(labels.Scope, []byte(scopeName), s.name))
+	}
+	if len(s.version) > 0 {
+		sum = sum.Plus(p.keys.Sum(labels.Scope, []byte(scopeVersion), s.version))
+	}
+	if s.fields <= 1 {
+		return sum.Plus(p.sumOfScopeAttributes(s.scope))
+	}
+	var f wire.Field
+	for rest := s.msg; len(rest) > 0; {
+		if rest = field(rest, &f); f.Num == 1 {
+			sum = sum.Plus(p.sumOfScopeAttributes(f.Data))
+		}
+	}
+	return sum
+}
+
+// scopeAttrs is the field of a scope's attributes.
+const scopeAttrs = 3
+
+func (p *points) sumOfScopeAttributes(msg []byte) (sum labels.Key) {
+	var f wire.Field
+	var a attribute
+	for len(msg) > 0 {
+		if msg = field(msg, &f); f.Num != scopeAttrs {
+			continue
+		}
+		sound(nil, a.read(f.Data))
+		if !a.empty() {
+			sum = sum.Plus(p.nested(labels.Scope, labels.Typed, &a))
+		}
+	}
+	return sum
+}
+
+// view fills set with the labels of point i. It cannot fail: all that it takes has been booked, and what it reads was read.
+func (p *points) view(i int, set *labels.Set) {
+	l, metric := &p.layout, int(p.at[i].metric)
+	p.text.reset()
+	sound(nil, l.read(p.point(i), messages[p.metrics[metric].kind].attrs, nil))
+	l.use(p, metric)
+	sound(nil, l.resolve(p.stamps, &p.text))
+	sound(nil, l.appendTo(set, p))
+	set.Sort()
+}
+
+// addShared adds the labels that all points of a scope share, but for the metric's name.
+func (p *points) addShared(set *labels.Set, scope int) {
+	s := &p.scopes[scope]
+	r := &p.resources[s.resource]
+	if !r.ready {
+		r.ready = true
+		sound(nil, p.shown.add(&r.labels, r.attrs, messages[resource].attrs, resourcePrefix, ofResource, p.sumOf))
+		r.labels.Sort()
+	}
+	set.All, set.Keys = append(set.All, r.labels.All...), append(set.Keys, r.labels.Keys...)
+	set.Add(labels.Label{Name: scopeName, Value: textOf(s.name)}, p.keys.Sum(labels.Scope, []byte(scopeName), s.name))
+	set.Add(labels.Label{Name: scopeVersion, Value: textOf(s.version)}, p.keys.Sum(labels.Scope, []byte(scopeVersion), s.version))
+}

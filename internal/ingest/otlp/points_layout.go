@@ -1,0 +1,264 @@
+package otlp
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+// layout is the attributes of the point at hand and which labels they are. The points of a metric, and mostly of a whole
+// resource, have attributes of the same names in the same order: then what follows from names is found out only once.
+type layout struct {
+	// list is what was read last; n of it are the point's.
+	list []pointAttr
+	n    int
+	// before is what n was before; same: so far the names are those of the point before.
+	before int
+	same   bool
+	// trees: arrays or maps are among the values; whether those have a text is not known from names.
+	trees bool
+	order []int32
+
+	// What follows is good for points that stand in the same scope, once resolve has been called.
+	resolved bool
+	metric   int
+	// fixed are the labels that all points of the metric share, own those that are this point's; both are sorted.
+	fixed labels.Set
+	named bool
+	own   []ownLabel
+	// stamps say of each stamp where it is in the Set; -1 if it is not.
+	stamps []int
+}
+
+// pointAttr is an attribute of a point.
+type pointAttr struct {
+	attribute
+	start, end int // of the field, in the point
+	doubled    bool
+	stamp      int // which one overwrites it; -1: none
+	rank       int // where it is in the Set; -1: it is not
+	text       string
+}
+
+// ownLabel is a label of a point: attribute or stamp i.
+type ownLabel struct {
+	name  string
+	i     int
+	stamp bool
+}
+
+// fewAttributes are held against each other one by one.
+const fewAttributes = 16
+
+func (l *layout) begin() { l.before, l.n, l.same, l.trees = l.n, 0, true, false }
+
+// add adds the KeyValue kv, whose field has so many bytes and ends at end.
+func (l *layout) add(kv []byte, start, end int, c ingest.Charge) error {
+	if l.n == len(l.list) {
+		if err := reserve(&l.list, c, 1); err != nil {
+			return err
+		}
+		l.list = append(l.list, pointAttr{})
+	}
+	a := &l.list[l.n]
+	name, empty := a.name, a.empty()
+	if err := a.read(kv); err != nil {
+		return err
+	}
+	if l.n >= l.before || empty != a.empty() || !bytes.Equal(name, a.name) {
+		l.same = false
+	}
+	l.trees = l.trees || a.kind == isArray || a.kind == isMap
+	a.start, a.end = start, end
+	l.n++
+	return nil
+}
+
+// end is called when all attributes have been added.
+func (l *layout) end(c ingest.Charge) error {
+	if l.same && l.n == l.before {
+		return nil
+	}
+	l.resolved = false
+	list := l.list[:l.n]
+	if len(list) > fewAttributes {
+		return l.markSorted(list, c)
+	}
+	for i := range list {
+		a := &list[i]
+		a.doubled = false
+		for j := range list[:i] {
+			if b := &list[j]; !b.empty() && bytes.Equal(a.name, b.name) {
+				a.doubled = !a.empty()
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// markSorted marks what is doubled where looking at each pair would take too long.
+func (l *layout) markSorted(list []pointAttr, c ingest.Charge) error {
+	l.order = l.order[:0]
+	if err := reserve(&l.order, c, len(list)); err != nil {
+		return err
+	}
+	for i := range list {
+		l.order = append(l.order, int32(i))
+	}
+	slices.SortFunc(l.order, func(a, b int32) int {
+		if c := bytes.Compare(list[a].name, list[b].name); c != 0 {
+			return c
+		}
+		return int(a - b)
+	})
+	var first []byte
+	for n, i := range l.order {
+		a := &list[i]
+		a.doubled = false
+		if a.empty() {
+			continue
+		}
+		a.doubled = n > 0 && first != nil && bytes.Equal(first, a.name)
+		first = a.name
+		if first == nil {
+			first = []byte{}
+		}
+	}
+	return nil
+}
+
+// read reads the attributes of a point, its fields num.
+func (l *layout) read(msg []byte, num int32, c ingest.Charge) error {
+	l.begin()
+	var f wire.Field
+	for rest := msg; len(rest) > 0; {
+		start := len(msg) - len(rest)
+		if rest = field(rest, &f); f.Num != num {
+			continue
+		}
+		if err := l.add(f.Data, start, len(msg)-len(rest), c); err != nil {
+			return err
+		}
+	}
+	return l.end(c)
+}
+
+// empty says whether at reads as no attribute. An array that has no text is none either, which is not asked here.
+func (at *attribute) empty() bool {
+	return at.kind == 0 || len(at.data) == 0 && (at.kind == isString || at.kind == isBytes)
+}
+
+// resolve finds out which label each attribute is, and where in the Set it stands.
+func (l *layout) resolve(stamps []labels.Label, text *attributes) error {
+	if l.resolved && !l.trees {
+		return nil
+	}
+	l.resolved = true
+	l.own, l.stamps = l.own[:0], l.stamps[:0]
+	for i, s := range stamps {
+		l.stamps = append(l.stamps, -1)
+		if !l.shadowed(s.Name) {
+			l.own = append(l.own, ownLabel{name: s.Name, i: i, stamp: true})
+		}
+	}
+	for i := range l.list[:l.n] {
+		a := &l.list[i]
+		name := textOf(a.name)
+		a.rank, a.text = -1, ""
+		a.stamp = slices.IndexFunc(stamps, func(s labels.Label) bool { return s.Name == name })
+		if a.stamp >= 0 || a.doubled || a.empty() || l.shadowed(name) {
+			continue
+		}
+		if a.kind == isArray || a.kind == isMap {
+			var err error
+			if a.text, err = text.value(&a.attribute); err != nil {
+				return err
+			}
+			if a.text == "" {
+				continue
+			}
+		}
+		l.own = append(l.own, ownLabel{name: name, i: i})
+	}
+	slices.SortFunc(l.own, func(a, b ownLabel) int { return strings.Compare(a.name, b.name) })
+	before := 0 // how many fixed ones
+	for i, o := range l.own {
+		for before < len(l.fixed.All) && l.fixed.All[before].Name < o.name {
+			before++
+		}
+		if o.stamp {
+			l.stamps[o.i] = i + before
+		} else {
+			l.list[o.i].rank = i + before
+		}
+	}
+	return nil
+}
+
+// shadowed says whether a label that the point shares with others has that name. Only one that is reserved can.
+func (l *layout) shadowed(name string) bool {
+	return name == metricName || ofPoint.reserved(name) && l.fixed.Find(name) >= 0
+}
+
+// use says what metric the points that follow are of, and which labels they share.
+func (l *layout) use(p *points, metric int) {
+	if l.metric == metric+1 {
+		return
+	}
+	m := &p.metrics[metric]
+	named := len(m.name) > 0
+	sameScope := l.metric > 0 && p.metrics[l.metric-1].scope == m.scope && named == l.named
+	l.metric, l.named = metric+1, named
+	if !sameScope {
+		l.resolved = false
+		l.fixed.Reset()
+		if named {
+			l.fixed.Add(labels.Label{Name: metricName, Value: "set below"}, labels.Key{})
+		}
+		p.addShared(&l.fixed, m.scope)
+	}
+	if named {
+		l.fixed.All[0].Value, l.fixed.Keys[0] = textOf(m.name), p.keys.Sum(labels.Own, metricLabel, m.name)
+	}
+}
+
+// metricLabel is metricName as bytes.
+var metricLabel = []byte(metricName)
+
+// appendTo adds the labels of the point, which was read and resolved, to set in their order.
+func (l *layout) appendTo(set *labels.Set, p *points) error {
+	fixed := l.fixed
+	for _, o := range l.own {
+		n := 0
+		for n < len(fixed.All) && fixed.All[n].Name < o.name {
+			n++
+		}
+		set.All, set.Keys = append(set.All, fixed.All[:n]...), append(set.Keys, fixed.Keys[:n]...)
+		fixed.All, fixed.Keys = fixed.All[n:], fixed.Keys[n:]
+		if o.stamp {
+			s := p.stamps[o.i]
+			set.Add(s, p.keys.Sum(labels.Own, []byte(s.Name), []byte(s.Value)))
+			continue
+		}
+		a := &l.list[o.i]
+		value := a.text
+		if value == "" {
+			var err error
+			if value, err = p.text.value(&a.attribute); err != nil {
+				return err
+			}
+		}
+		place, hashed := labels.Own, a.data
+		if a.kind != isString {
+			place, hashed = labels.Typed, a.encoded
+		}
+		set.Add(labels.Label{Name: o.name, Value: value}, p.keys.Sum(place, a.name, hashed))
+	}
+	set.All, set.Keys = append(set.All, fixed.All...), append(set.Keys, fixed.Keys...)
+	return nil
+}

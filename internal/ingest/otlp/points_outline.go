@@ -1,0 +1,234 @@
+package otlp
+
+import (
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+// points is a push of data points while a Reducer looks at it, and what that makes of it. It points into the push. Only what
+// counts is in it: scopes and metrics without points are not, and so stay as they came.
+type points struct {
+	resources []pointResource // every ResourceMetrics
+	scopes    []pointScope
+	metrics   []pointMetric
+	at        []pointAt
+
+	// series are what the Reducer says of each of at. Nil: nothing.
+	series []ingest.Series
+	parts  []part
+	// left is how many points leave, and grow what the push grows by at most, stamps aside.
+	left, grow int
+
+	charge ingest.Charge
+	stamps []labels.Label
+	keys   *labels.Hasher
+	layout layout
+	// shown holds the texts of resources' labels, for the whole push; text those of the point at hand.
+	shown, text attributes
+	// scratch holds what is around the points of a metric that is written several times.
+	scratch []byte
+}
+
+type pointResource struct {
+	msg []byte
+	// attrs is its Resource, all of them together if there are several, as rules left it; fields is how many there are.
+	attrs  []byte
+	fields int
+	// num is the field that holds the scopes: 2, or what it once was.
+	num       int32
+	from, to  int // in scopes
+	dropped   bool
+	rewritten bool // attrs is not what came
+	changed   bool // anything in it is not what came
+	// labels are resource.<name>, once view has asked for them.
+	labels labels.Set
+	ready  bool
+}
+
+type pointScope struct {
+	msg           []byte
+	name, version []byte
+	// scope is the Scope that came first; fields is how many there are.
+	scope    []byte
+	fields   int
+	resource int
+	from, to int // in metrics
+	changed  bool
+}
+
+type pointMetric struct {
+	msg, name []byte
+	// data is the gauge, sum, ... that counts, and kind what its points are.
+	data     []byte
+	kind     kind
+	scope    int
+	from, to int // in at
+	changed  bool
+	left     int // how many of them leave
+	// first and last are its parts, if it leaves under another name or under several.
+	first, last int
+}
+
+// pointAt is where a point stands: at what offset of its metric's data.
+type pointAt struct {
+	offset int
+	metric int32
+	next   int32 // of the same part; 0: none
+}
+
+// field reads the first field of msg into f, but for f.Raw, and returns what follows. It is for what walk has checked.
+func field(msg []byte, f *wire.Field) (rest []byte) {
+	if len(msg) > 1 && msg[0] < 0x80 && wire.Type(msg[0]&7) == wire.Bytes && int(msg[1]) < min(0x80, len(msg)-1) {
+		end := 2 + int(msg[1]) // as in walk
+		f.Num, f.Type, f.Data = int32(msg[0]>>3), wire.Bytes, msg[2:end]
+		return msg[end:]
+	}
+	return sound(wire.Next(msg, f))
+}
+
+// sound is b, which comes of a message that walk has checked.
+func sound(b []byte, err error) []byte {
+	if err != nil {
+		panic("BUG: a push that was walked is malformed: " + err.Error())
+	}
+	return b
+}
+
+// same says whether a is b, not only like it. b is not empty.
+func same(a, b []byte) bool { return len(a) > 0 && &a[0] == &b[0] }
+
+// addResource adds the ResourceMetrics msg with all that is in it.
+func (p *points) addResource(msg []byte) (err error) {
+	if err = reserve(&p.resources, p.charge, 1); err != nil {
+		return err
+	}
+	r := pointResource{msg: msg, num: oldScope, from: len(p.scopes)}
+	var f wire.Field
+	for rest := msg; len(rest) > 0; {
+		switch rest = field(rest, &f); f.Num {
+		case 1:
+			if err = r.merge(f.Data, p.charge); err != nil {
+				return err
+			}
+		case 2:
+			r.num = 2
+		}
+	}
+	for rest := msg; len(rest) > 0; {
+		if rest = field(rest, &f); f.Num == r.num {
+			if err = p.addScope(f.Data); err != nil {
+				return err
+			}
+		}
+	}
+	r.to = len(p.scopes)
+	p.resources = append(p.resources, r)
+	return nil
+}
+
+// merge adds one more Resource to r. Behind each other they are one message.
+func (r *pointResource) merge(msg []byte, c ingest.Charge) error {
+	r.fields++
+	switch r.fields {
+	case 1:
+		r.attrs = msg
+		return nil
+	case 2:
+		if err := c.Take(len(r.msg)); err != nil {
+			return err
+		}
+		r.attrs = append(make([]byte, 0, len(r.msg)), r.attrs...)
+	}
+	r.attrs = append(r.attrs, msg...)
+	return nil
+}
+
+func (p *points) addScope(msg []byte) (err error) {
+	s := pointScope{msg: msg, resource: len(p.resources), from: len(p.metrics)}
+	var f wire.Field
+	for rest := msg; len(rest) > 0; {
+		switch rest = field(rest, &f); f.Num {
+		case 1:
+			s.read(f.Data)
+		case 2:
+			if err = p.addMetric(f.Data); err != nil {
+				return err
+			}
+		}
+	}
+	if s.to = len(p.metrics); s.from == s.to {
+		return nil
+	}
+	if err = reserve(&p.scopes, p.charge, 1); err != nil {
+		return err
+	}
+	p.scopes = append(p.scopes, s)
+	return nil
+}
+
+func (s *pointScope) read(msg []byte) {
+	if s.fields++; s.fields == 1 {
+		s.scope = msg
+	}
+	var f wire.Field
+	for len(msg) > 0 {
+		if msg = field(msg, &f); f.Type != wire.Bytes {
+			continue
+		}
+		switch f.Num {
+		case 1:
+			s.name = f.Data
+		case 2:
+			s.version = f.Data
+		}
+	}
+}
+
+func (p *points) addMetric(msg []byte) (err error) {
+	m := pointMetric{msg: msg, scope: len(p.scopes), from: len(p.at)}
+	var f wire.Field
+	for rest := msg; len(rest) > 0; {
+		rest = field(rest, &f)
+		if f.Num == 1 && f.Type == wire.Bytes {
+			m.name = f.Data
+		}
+		if k := pointsOf(f.Num); k != scalar {
+			m.data, m.kind = f.Data, k
+		}
+	}
+	for rest := m.data; len(rest) > 0; {
+		offset := len(m.data) - len(rest)
+		if rest = field(rest, &f); f.Num != 1 {
+			continue
+		}
+		if err = reserve(&p.at, p.charge, 1); err != nil {
+			return err
+		}
+		p.at = append(p.at, pointAt{offset: offset, metric: int32(len(p.metrics))})
+	}
+	if m.to = len(p.at); m.from == m.to {
+		return nil
+	}
+	if err = reserve(&p.metrics, p.charge, 1); err != nil {
+		return err
+	}
+	p.metrics = append(p.metrics, m)
+	return nil
+}
+
+// pointsOf is what points field num of a metric holds; scalar if it holds none.
+func pointsOf(num int32) kind {
+	if i, ok := index(num); ok && messages[metric].down&(1<<i) != 0 {
+		return messages[messages[metric].sub[i]].sub[1]
+	}
+	return scalar
+}
+
+// point is the content of point i.
+func (p *points) point(i int) []byte {
+	var f wire.Field
+	at := p.at[i]
+	field(p.metrics[at.metric].data[at.offset:], &f)
+	return f.Data
+}
