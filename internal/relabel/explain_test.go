@@ -129,7 +129,7 @@ func TestExplainHostile(t *testing.T) {
 
 func TestExplainJSON(t *testing.T) {
 	o := relabel.Options{Protected: []string{"le"}, Move: []string{"job"}}
-	e := relabel.Compile(rulesOf(t, `[{regex: le, action: labeldrop}, {source_labels: [a], regex: x, target_label: __tmp}, {source_labels: [a], regex: yy, action: drop}]`), o)
+	e := relabel.Compile(rulesOf(t, `[{regex: le, action: labeldrop}, {source_labels: [a], regex: (x+), target_label: __tmp}, {source_labels: [a], regex: yy, action: drop}]`), o)
 	f := func(set, want string) {
 		t.Helper()
 		got, err := json.Marshal(e.Explain(setOf(set)))
@@ -142,18 +142,18 @@ func TestExplainJSON(t *testing.T) {
 	}
 	f("a=x job=j le=1", `{"before":[{"name":"a","value":"x"},{"name":"job","value":"j"},{"name":"le","value":"1"}],"rules":[
 		{"index":0,"rule":"{regex: le, action: labeldrop}","reached":true,"matched":true,"dropped":false,"changes":[{"name":"le","before":"1","after":""}]},
-		{"index":1,"rule":"{source_labels: [a], regex: x, target_label: __tmp, action: replace}","reached":true,"matched":true,"dropped":false,"changes":[{"name":"__tmp","before":"","after":"x"}]},
+		{"index":1,"rule":"{source_labels: [a], regex: '(x+)', target_label: __tmp, action: replace}","reached":true,"matched":true,"dropped":false,"changes":[{"name":"__tmp","before":"","after":"x"}]},
 		{"index":2,"rule":"{source_labels: [a], regex: yy, action: drop}","reached":true,"matched":false,"dropped":false}],
 		"temporary":[{"name":"__tmp","value":"x"}],"restored":[{"name":"le","value":"1"}],"moved":[{"name":"job","value":"j"}],
 		"dropped":false,"no_labels":false,"labels":[{"name":"a","value":"x"},{"name":"le","value":"1"}]}`)
 	f("a=yy", `{"before":[{"name":"a","value":"yy"}],"rules":[
 		{"index":0,"rule":"{regex: le, action: labeldrop}","reached":true,"matched":false,"dropped":false},
-		{"index":1,"rule":"{source_labels: [a], regex: x, target_label: __tmp, action: replace}","reached":true,"matched":false,"dropped":false},
+		{"index":1,"rule":"{source_labels: [a], regex: '(x+)', target_label: __tmp, action: replace}","reached":true,"matched":false,"dropped":false},
 		{"index":2,"rule":"{source_labels: [a], regex: yy, action: drop}","reached":true,"matched":true,"dropped":true}],
 		"dropped":true,"no_labels":false,"labels":[]}`)
 	f("", `{"before":[],"rules":[
 		{"index":0,"rule":"{regex: le, action: labeldrop}","reached":true,"matched":false,"dropped":false},
-		{"index":1,"rule":"{source_labels: [a], regex: x, target_label: __tmp, action: replace}","reached":true,"matched":false,"dropped":false},
+		{"index":1,"rule":"{source_labels: [a], regex: '(x+)', target_label: __tmp, action: replace}","reached":true,"matched":false,"dropped":false},
 		{"index":2,"rule":"{source_labels: [a], regex: yy, action: drop}","reached":true,"matched":false,"dropped":false}],
 		"dropped":false,"no_labels":false,"labels":[]}`)
 }
