@@ -191,7 +191,7 @@ func (d *reduction) records(rs []record, i int32) []record {
 	n := s.line - 1
 	for rest := s.msg; len(rest) > 0; {
 		from := len(s.msg) - len(rest)
-		if rest, _ = wire.Next(rest, &f); f.Num != streamEntries {
+		if rest = next(rest, &f); f.Num != streamEntries {
 			continue
 		}
 		if n++; !d.isLost(n) {
@@ -205,7 +205,7 @@ func entryTime(entry []byte) moment {
 	at := unset
 	var f wire.Field
 	for len(entry) > 0 {
-		if entry, _ = wire.Next(entry, &f); f.Num == entryTimestamp {
+		if entry = next(entry, &f); f.Num == entryTimestamp {
 			at, _ = readTime(f.Data) // the last one counts, as a whole
 		}
 	}

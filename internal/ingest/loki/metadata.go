@@ -94,7 +94,7 @@ func (w *rewriter) entry(f *wire.Field, m *moved) error {
 func (w *rewriter) own(entry []byte, ls []labels.Label) (found bool, err error) {
 	var f wire.Field
 	for len(entry) > 0 {
-		if entry, _ = wire.Next(entry, &f); f.Num != entryMetadata {
+		if entry = next(entry, &f); f.Num != entryMetadata {
 			continue
 		}
 		if !found {
@@ -124,7 +124,7 @@ func (w *rewriter) own(entry []byte, ls []labels.Label) (found bool, err error) 
 func readPair(msg []byte) (name, value []byte) {
 	var f wire.Field
 	for len(msg) > 0 {
-		switch msg, _ = wire.Next(msg, &f); f.Num {
+		switch msg = next(msg, &f); f.Num {
 		case pairName:
 			name = f.Data
 		case pairValue:

@@ -101,7 +101,7 @@ func (d *reduction) read(b *batch) (err error) {
 	line := 0
 	var f wire.Field
 	for rest := b.raw; len(rest) > 0; {
-		rest, _ = wire.Next(rest, &f) // well formed: the batch was made of it
+		rest = next(rest, &f) // well formed: the batch was made of it
 		if f.Num != pushStreams {
 			continue
 		}
@@ -180,7 +180,7 @@ func (d *reduction) askLines(b *batch, s *stream) (err error) {
 	var f wire.Field
 	n, lost := s.line-1, 0
 	for rest := s.msg; len(rest) > 0; {
-		rest, _ = wire.Next(rest, &f)
+		rest = next(rest, &f)
 		if f.Num != streamEntries {
 			continue
 		}
@@ -216,7 +216,7 @@ func (d *reduction) isLost(n int) bool { return d.lost != nil && d.lost[n>>6]>>(
 func labelsOf(msg []byte, regular bool) (text []byte) {
 	var f wire.Field
 	for rest := msg; len(rest) > 0; {
-		if rest, _ = wire.Next(rest, &f); f.Num == streamLabels {
+		if rest = next(rest, &f); f.Num == streamLabels {
 			if text = f.Data; regular {
 				break
 			}
@@ -225,18 +225,24 @@ func labelsOf(msg []byte, regular bool) (text []byte) {
 	return text
 }
 
+// next is wire.Next for what was found well formed when the push was walked. Nearly all of that is small fields of bytes.
+func next(msg []byte, f *wire.Field) (rest []byte) {
+	if tag := msg[0]; tag < 0x80 && tag&7 == byte(wire.Bytes) {
+		size, width := wire.Uvarint(msg[1:])
+		from := 1 + width
+		end := from + int(size)
+		f.Num, f.Type, f.Data, f.Raw = int32(tag>>3), wire.Bytes, msg[from:end:end], msg[:end:end]
+		return msg[end:]
+	}
+	rest, _ = wire.Next(msg, f)
+	return rest
+}
+
 // countEntries counts the lines of a stream.
 func countEntries(msg []byte) (n int) {
 	var f wire.Field
 	for len(msg) > 0 {
-		if msg[0] == streamEntries<<3|byte(wire.Bytes) {
-			size, width := wire.Uvarint(msg[1:])
-			msg = msg[1+width+int(size):]
-			n++
-			continue
-		}
-		msg, _ = wire.Next(msg, &f)
-		if f.Num == streamEntries { // a tag in more bytes than it needs
+		if msg = next(msg, &f); f.Num == streamEntries {
 			n++
 		}
 	}
@@ -247,7 +253,7 @@ func countEntries(msg []byte) (n int) {
 func lineLen(entry []byte) (n int) {
 	var f wire.Field
 	for len(entry) > 0 {
-		if entry, _ = wire.Next(entry, &f); f.Num == entryLine {
+		if entry = next(entry, &f); f.Num == entryLine {
 			n = len(f.Data)
 		}
 	}

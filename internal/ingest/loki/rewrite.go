@@ -19,7 +19,7 @@ func (w *rewriter) push() error {
 	var f wire.Field
 	n := -1
 	for rest := w.batch.raw; len(rest) > 0; {
-		if rest, _ = wire.Next(rest, &f); f.Num != pushStreams {
+		if rest = next(rest, &f); f.Num != pushStreams {
 			w.out = append(w.out, f.Raw...)
 			continue
 		}
@@ -79,8 +79,7 @@ func (w *rewriter) relabelled(s *stream, text []byte, m *moved) error {
 	w.out = wire.AppendBytes(w.out, streamLabels, text)
 	if w.batch.regular && s.left == s.lines && len(m.block) == 0 {
 		var f wire.Field
-		rest, _ := wire.Next(s.msg, &f)
-		w.out = append(w.out, rest...)
+		w.out = append(w.out, next(s.msg, &f)...)
 	} else if err := w.fields(s, m, false); err != nil {
 		return err
 	}
@@ -93,7 +92,7 @@ func (w *rewriter) fields(s *stream, m *moved, head bool) error {
 	var f wire.Field
 	n := s.line - 1
 	for rest := s.msg; len(rest) > 0; {
-		switch rest, _ = wire.Next(rest, &f); f.Num {
+		switch rest = next(rest, &f); f.Num {
 		case streamEntries:
 			if n++; w.d.isLost(n) {
 				continue
@@ -140,7 +139,7 @@ func (w *rewriter) merged(n int, text []byte) (err error) {
 	w.out = wire.AppendBytes(w.out, streamLabels, text)
 	var f wire.Field
 	for _, r := range rs {
-		_, _ = wire.Next(w.d.streams[r.stream].msg[r.from:], &f)
+		next(w.d.streams[r.stream].msg[r.from:], &f)
 		if err := w.entry(&f, &m.parts[r.stream].moved); err != nil {
 			return err
 		}
@@ -155,7 +154,7 @@ func (w *rewriter) others(i int32) {
 	var f wire.Field
 	for {
 		for rest := w.d.streams[i].msg; len(rest) > 0; {
-			switch rest, _ = wire.Next(rest, &f); f.Num {
+			switch rest = next(rest, &f); f.Num {
 			case streamLabels, streamEntries, streamHash:
 			default:
 				w.out = append(w.out, f.Raw...)
