@@ -33,7 +33,7 @@ const (
 	Malformed
 	// TooLarge: over server.max_body_bytes or server.max_decoded_bytes.
 	TooLarge
-	// RateLimited: over a rate limit of the environment or the client, or of upstream.
+	// RateLimited: over a rate limit of the environment or the client, or of upstream. See Backpressure.
 	RateLimited
 	// Overloaded: no room in flight, draining, or a body that did not arrive in time.
 	Overloaded
@@ -54,7 +54,8 @@ const (
 // Error is a failed push, in two halves: what the sender reads and what we log.
 type Error struct {
 	Kind Kind
-	// Status overrides Kind's HTTP status where upstream's own code is passed on (Rejected) or configured (Disabled). 0: Kind's.
+	// Status overrides Kind's HTTP status where upstream's own code is passed on (Rejected) or it is configured (Disabled,
+	// and RateLimited by Backpressure). 0: Kind's.
 	Status int
 	// Upstream is upstream's HTTP status, 0 if it gave none. It is the `code` under which items are counted as failed.
 	Upstream int
@@ -83,6 +84,13 @@ func New(k Kind, format string, args ...any) *Error {
 func (e *Error) WithAfter(d time.Duration) *Error {
 	// A second too early is a second refusal.
 	e.After = (d + time.Second - 1).Truncate(time.Second)
+	return e
+}
+
+// Backpressure makes e, which is RateLimited, a 503 for senders that drop what is answered 429 (on_rate_limit:
+// backpressure), and returns it. Its Kind and Reason stay.
+func (e *Error) Backpressure() *Error {
+	e.Status = http.StatusServiceUnavailable
 	return e
 }
 
@@ -123,7 +131,7 @@ func (e *Error) Code() codes.Code {
 	switch {
 	case e.Kind == Rejected && e.Status == http.StatusRequestEntityTooLarge:
 		return codes.ResourceExhausted
-	case e.Kind == Disabled && e.HTTPStatus() == http.StatusServiceUnavailable:
+	case (e.Kind == Disabled || e.Kind == RateLimited) && e.HTTPStatus() == http.StatusServiceUnavailable:
 		return codes.Unavailable
 	}
 	return kinds[e.Kind].code

@@ -65,6 +65,16 @@ func TestStatusOverrides(t *testing.T) {
 	f(Rejected, 422, codes.InvalidArgument)
 	f(Disabled, 403, codes.PermissionDenied)
 	f(Disabled, 503, codes.Unavailable)
+	f(RateLimited, 429, codes.ResourceExhausted)
+	f(RateLimited, 503, codes.Unavailable)
+}
+
+// Backpressure changes the answer and not the cause: what is refused is still booked as over a rate limit.
+func TestBackpressure(t *testing.T) {
+	e := New(RateLimited, "x").WithAfter(time.Second).Backpressure()
+	if e.Kind != RateLimited || e.Reason() != "rate_limited" || e.HTTPStatus() != 503 || e.Code() != codes.Unavailable || e.After != time.Second {
+		t.Errorf("%+v answers %d %s", e, e.HTTPStatus(), e.Code())
+	}
 }
 
 // What is not a fault becomes one that shows nothing of it.
