@@ -52,6 +52,10 @@ func BenchmarkNothingChanges(b *testing.B) {
 }
 
 func BenchmarkOneAttributeDropped(b *testing.B) {
+	bench(b, `[{regex: 'user\.id', action: labeldrop}]`, attributes)
+}
+
+func BenchmarkOneAttributeDroppedByDots(b *testing.B) {
 	bench(b, `[{regex: user.id, action: labeldrop}]`, attributes)
 }
 

@@ -11,7 +11,7 @@ const (
 	// maxWords is how many words a regular expression may stand for and still be looked up instead of run.
 	maxWords = 10_000
 	// maxGlobs is how many globs are tried one after the other; more of them are the regexp machine's.
-	maxGlobs = 32
+	maxGlobs = 16
 )
 
 // pattern is a regular expression in a form that needs no regexp machine: "anything", words, and globs.
@@ -103,7 +103,7 @@ func (p *pattern) take(seqs []sequence) bool {
 			return false
 		case word:
 			list = append(list, g.prefix)
-		case g.prefix == "" && g.suffix == "" && len(g.middle) == 0 && g.min == 0:
+		case g.matchesAll():
 			p.all = true
 		default:
 			p.globs = append(p.globs, g)
@@ -167,6 +167,10 @@ func (w *words) list() []string {
 // glob is texts with anything between them.
 type glob struct {
 	prefix string
+	// runes follow: any one rune each, and the text after it. Names have dots, and few write them as \.
+	runes []string
+	exact bool // nothing else follows
+
 	middle []gap
 	min    int // how many runes there are at least before suffix: 0 or 1
 	suffix string
@@ -178,11 +182,29 @@ type gap struct {
 	text string
 }
 
+func (g *glob) matchesAll() bool {
+	return g.prefix == "" && len(g.runes) == 0 && !g.exact && len(g.middle) == 0 && g.min == 0 && g.suffix == ""
+}
+
 func (g *glob) match(s string) bool {
-	if len(s) < len(g.prefix)+len(g.suffix)+g.min || !strings.HasPrefix(s, g.prefix) || !strings.HasSuffix(s, g.suffix) {
+	if !strings.HasPrefix(s, g.prefix) {
 		return false
 	}
-	s = s[len(g.prefix) : len(s)-len(g.suffix)]
+	s = s[len(g.prefix):]
+	for _, text := range g.runes {
+		_, size := utf8.DecodeRuneInString(s)
+		if size == 0 || !strings.HasPrefix(s[size:], text) {
+			return false
+		}
+		s = s[size+len(text):]
+	}
+	if g.exact {
+		return s == ""
+	}
+	if len(s) < len(g.suffix)+g.min || !strings.HasSuffix(s, g.suffix) {
+		return false
+	}
+	s = s[:len(s)-len(g.suffix)]
 	// The leftmost place of each text leaves the most room for the others.
 	for _, m := range g.middle {
 		if len(s) < m.min {
@@ -203,14 +225,20 @@ func newGlob(seq sequence) (g glob, word, ok bool) {
 	for _, p := range seq {
 		last := len(gaps) - 1
 		switch {
-		case p.text == "" && last >= 0 && gaps[last].text == "":
-			gaps[last].min += p.min
-		case p.text == "":
-			gaps = append(gaps, gap{min: p.min})
-		case last < 0:
-			g.prefix += p.text
-		default:
+		case p.kind == kindText && last >= 0:
 			gaps[last].text += p.text
+		case p.kind == kindText && len(g.runes) > 0:
+			g.runes[len(g.runes)-1] += p.text
+		case p.kind == kindText:
+			g.prefix += p.text
+		case p.kind == kindRune && last < 0:
+			g.runes = append(g.runes, "")
+		case p.kind == kindRune:
+			return glob{}, false, false // where runes begin behind a gap is not known
+		case last >= 0 && gaps[last].text == "":
+			gaps[last].min += p.min
+		default:
+			gaps = append(gaps, gap{min: p.min})
 		}
 	}
 	for _, gap := range gaps {
@@ -219,7 +247,8 @@ func newGlob(seq sequence) (g glob, word, ok bool) {
 		}
 	}
 	if len(gaps) == 0 {
-		return g, true, true
+		g.exact = true
+		return g, len(g.runes) == 0, true
 	}
 	last := gaps[len(gaps)-1]
 	g.middle, g.min, g.suffix = gaps[:len(gaps)-1], last.min, last.text
@@ -229,11 +258,20 @@ func newGlob(seq sequence) (g glob, word, ok bool) {
 // sequence is one of the ways through a regular expression.
 type sequence []part
 
-// part is a text or, if that is empty, anything of at least min runes.
+// part is a text, any one rune, or anything of at least min runes.
 type part struct {
+	kind kind
 	text string
 	min  int
 }
+
+type kind uint8
+
+const (
+	kindText kind = iota
+	kindRune
+	kindAny
+)
 
 // expand returns all ways through re, false if there are too many or it is none of words, globs and alternatives.
 func expand(re *syntax.Regexp) ([]sequence, bool) {
@@ -241,8 +279,10 @@ func expand(re *syntax.Regexp) ([]sequence, bool) {
 	case syntax.OpEmptyMatch:
 		return []sequence{nil}, true
 	case syntax.OpLiteral:
-		text, ok := literal(re)
-		return []sequence{{{text: text}}}, ok
+		s, ok := literal(re)
+		return []sequence{{{text: s}}}, ok
+	case syntax.OpAnyChar:
+		return []sequence{{{kind: kindRune}}}, true
 	case syntax.OpCharClass:
 		return class(re.Rune)
 	case syntax.OpStar, syntax.OpPlus:
@@ -250,7 +290,7 @@ func expand(re *syntax.Regexp) ([]sequence, bool) {
 		if re.Op == syntax.OpPlus {
 			min = 1
 		}
-		return []sequence{{{min: min}}}, re.Sub[0].Op == syntax.OpAnyChar
+		return []sequence{{{kind: kindAny, min: min}}}, re.Sub[0].Op == syntax.OpAnyChar
 	case syntax.OpCapture:
 		return expand(re.Sub[0])
 	case syntax.OpQuest:

@@ -48,6 +48,9 @@ func Compile(rules []*prom.Config, o Options) *Rules {
 // Len returns how many rules there are.
 func (r *Rules) Len() int { return len(r.rules) }
 
+// Text returns rule i as YAML, in one line.
+func (r *Rules) Text(i int) string { return r.rules[i].text }
+
 // SamePrefix returns how many rules at the beginning of r and o are the same.
 func (r *Rules) SamePrefix(o *Rules) int {
 	n := 0
