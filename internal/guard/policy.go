@@ -57,28 +57,22 @@ func (p *Policy) refusal(scope int, why reason, limit, count int) Refusal {
 	return Refusal{Reason: why.String(), Key: p.keys[scope][why], Limit: limit, Count: count, Observed: p.scopes[scope].Observe}
 }
 
-// Shape holds the labels of a series, known or new, against the limits of their number and lengths. It says whether the
-// series is refused; one that is over a limit which observes only is not, and the Refusal says that it was observed.
-func (p *Policy) Shape(final []labels.Label) (Refusal, bool) {
+// Shape holds the labels of a series, known or new, against the limits of their number and lengths. found: it is over one,
+// and refused unless the Refusal says that the limit only observes.
+func (p *Policy) Shape(final []labels.Label) (r Refusal, found bool) {
 	if p.exempt {
 		return Refusal{}, false
 	}
-	var seen Refusal
 	for scope := range p.scopes {
-		r, over := p.shape(scope, final)
-		if !over {
-			continue
-		}
-		if seen.Reason == "" || seen.Observed && !r.Observed {
-			seen = r
+		if s, over := p.shape(scope, final); over && (!found || r.Observed && !s.Observed) {
+			r, found = s, true
 		}
 	}
-	if seen.Reason == "" {
-		return Refusal{}, false
+	if found {
+		r.Metric = nameOf(final)
+		p.record(r)
 	}
-	seen.Metric = nameOf(final)
-	p.record(seen)
-	return seen, !seen.Observed
+	return r, found
 }
 
 func (p *Policy) shape(scope int, final []labels.Label) (Refusal, bool) {
@@ -117,7 +111,7 @@ func (p *Policy) LongestLine() int {
 	return a
 }
 
-// TooLong says whether a log line of so many bytes is over a limit, and counts it if it is.
+// TooLong says whether a log line of so many bytes is over a limit, as Shape does, and counts it if it is.
 func (p *Policy) TooLong(bytes int) (r Refusal, found bool) {
 	if r = p.line(bytes); r.Reason == "" {
 		return r, false

@@ -12,7 +12,7 @@ const (
 	// Routed leaves as another series: Ref is the index of its Output, Value a program. Who visits it calls At(Ref), so
 	// that the output lives at least as long.
 	Routed
-	// Suspended would be Routed, with the same Ref and Value and the same duty to call At, but leaves as it came for now.
+	// Suspended is Counted, of a series that would be Routed and leaves as it came for now.
 	Suspended
 	// Dropped and Refused do not leave; Value says why.
 	Dropped

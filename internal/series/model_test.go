@@ -144,13 +144,13 @@ func (m *model) update() {
 			if (*got != Entry{}) {
 				m.tb.Fatalf("a new entry is %+v", *got)
 			}
-			if e != nil && e.Kind() == Counted && m.owes(e.Ref, k, false) {
+			if e != nil && counts(&e.Entry) && m.owes(e.Ref, k, false) {
 				m.tb.Fatalf("minute %d: ref %d is replaced, but was not released", m.now, e.Ref)
 			}
 			e = &modelEntry{}
 		}
 		m.same(got, e)
-		if e.Kind() == Counted {
+		if counts(&e.Entry) {
 			delete(m.owed, e.Ref) // settled
 		}
 		if deleted = m.roll(4) == 0; deleted {
@@ -170,12 +170,15 @@ func (m *model) update() {
 		delete(m.entries, k)
 	case ok:
 		e.touch = m.now
-		if e.Kind() == Counted {
+		if counts(&e.Entry) {
 			m.owed[e.Ref] = debt{k, e.Value(), false}
 		}
 		m.entries[k] = e
 	}
 }
+
+// counts says whether somebody counts e.
+func counts(e *Entry) bool { return e.Kind() == Counted || e.Kind() == Suspended }
 
 // decide makes e something new.
 func (m *model) decide(e *modelEntry, now Minute) {
@@ -184,7 +187,7 @@ func (m *model) decide(e *modelEntry, now Minute) {
 	e.Last = m.serial * 7
 	value, generation := m.serial<<13&(1<<valueBits-1), m.serial<<9&(1<<24-1)
 	e.Ref = m.serial
-	if kind == Routed || kind == Suspended {
+	if kind == Routed {
 		out := m.outKey()
 		index, ok := m.route(out, now)
 		if !ok {
@@ -224,7 +227,7 @@ func (m *model) probe() {
 		if newEpoch := m.now/10 != e.touch/10; got.NewEpoch(m.now) != newEpoch {
 			m.tb.Fatalf("touched at %d: NewEpoch(%d) is not %v", e.touch, m.now, newEpoch)
 		}
-		if e.Kind() == Routed || e.Kind() == Suspended {
+		if e.Kind() == Routed {
 			m.t.At(e.Ref, now, func(o *Output) { m.sameOutput(o, m.outputs[e.out]) })
 			m.outputs[e.out].touch = m.now
 		}

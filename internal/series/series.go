@@ -137,7 +137,7 @@ func (t *Table) giveBack(n int) { t.used.Add(-int64(n)) }
 
 // forget says what e counted.
 func (t *Table) forget(e *Entry) {
-	if e.Kind() == Counted {
+	if k := e.Kind(); k == Counted || k == Suspended {
 		t.released(e.Ref, e.Value())
 	}
 }
