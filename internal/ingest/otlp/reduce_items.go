@@ -277,8 +277,8 @@ func (w *itemWriter) change(head, end int, msg []byte, c *labels.Change) error {
 	if err != nil {
 		return err
 	}
-	if c == nil && len(w.extra) == 0 {
-		return nil // it has all that would come
+	if len(a.gone) == 0 && name == "" {
+		return nil // it has all that would come, and nothing else changes
 	}
 	growth := a.growth() + extra
 	if name != "" {
