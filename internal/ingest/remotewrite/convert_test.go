@@ -25,7 +25,7 @@ func TestV1ToV2LikeStructs(t *testing.T) {
 		b := decode(t, V1, raw)
 		for _, stamps := range stampSets {
 			res, body := encode(t, b, raw, ingest.Edit{Form: formV2, Stamps: stamps})
-			want, lost := toV2Reference(req, stamps)
+			want, lost := toV2Reference(req, &judge{stamps: stamps})
 			if res.Form != formV2 || res.Unchanged || res.Sent != countV1(req) || len(res.Refused) > 0 || lossOf(res, "metadata") != lost {
 				t.Fatalf("result %+v, want %d metadata lost", res, lost)
 			}
@@ -51,7 +51,7 @@ func TestV2ToV1LikeStructs(t *testing.T) {
 		b := decode(t, V2, raw)
 		for _, stamps := range stampSets {
 			res, body := encode(t, b, raw, ingest.Edit{Form: formV1, Stamps: stamps})
-			want, custom, starts, unlifted := toV1Reference(req, stamps)
+			want, custom, starts, unlifted := toV1Reference(req, &judge{stamps: stamps})
 			if res.Form != formV1 || res.Unchanged || res.Sent != countV1(want) || lossOf(res, "start_timestamps") != starts || lossOf(res, "metadata") != unlifted {
 				t.Fatalf("result %+v, want %+v sent, %d start timestamps and %d metadata lost", res, countV1(want), starts, unlifted)
 			}

@@ -66,21 +66,25 @@ func addSeeds(f *testing.F, push func(*rand.Rand) []byte) {
 	r := rand.New(rand.NewPCG(9, 9))
 	for range 10 {
 		raw := push(r)
-		f.Add(raw)
-		f.Add(raw[:len(raw)/2])
+		f.Add(raw, randomBytes(r))
+		f.Add(raw[:len(raw)/2], []byte{})
 	}
 	for _, raw := range hostile() {
-		f.Add(raw)
+		f.Add(raw, randomBytes(r))
 	}
 }
 
 func FuzzV1(f *testing.F) {
 	addSeeds(f, func(r *rand.Rand) []byte { return must(randomV1(r).Marshal()) })
-	f.Fuzz(agreesV1)
+	f.Fuzz(func(t *testing.T, raw, rules []byte) {
+		if agreesV1(t, raw) {
+			reducesV1(t, raw, judgeFrom(rules))
+		}
+	})
 }
 
-// agreesV1 fails where raw means something else to us than to the reference.
-func agreesV1(t *testing.T, raw []byte) {
+// agreesV1 fails where raw means something else to us than to the reference, and says whether it is well formed.
+func agreesV1(t *testing.T, raw []byte) (ok bool) {
 	var req prompb.WriteRequest
 	refErr := req.Unmarshal(raw)
 	b := &batchV1{raw: raw}
@@ -88,7 +92,7 @@ func agreesV1(t *testing.T, raw []byte) {
 		if refErr == nil && !isStricter(err) {
 			t.Fatalf("refused: %v", err)
 		}
-		return
+		return false
 	}
 	if refErr != nil {
 		t.Fatalf("taken, but the reference says %v", refErr)
@@ -110,7 +114,7 @@ func agreesV1(t *testing.T, raw []byte) {
 		// Conversion leaves unknown fields out; the reference must forget them too.
 		known := unmarshalV1(t, raw)
 		forgetV1(known)
-		converted, lost := toV2Reference(known, stamps)
+		converted, lost := toV2Reference(known, &judge{stamps: stamps})
 		if unknown := unknownV1(unmarshalV1(t, raw)); lossOf(res, "metadata") != lost || lossOf(res, "unknown_fields") != unknown || res.Sent != b.count {
 			t.Fatalf("%+v, want %d metadata and %d unknown fields lost", res, lost, unknown)
 		}
@@ -118,6 +122,7 @@ func agreesV1(t *testing.T, raw []byte) {
 		inOrder(t, body)
 		decode(t, V2, body)
 	}
+	return true
 }
 
 // withoutPrivate removes fields 1000 and 1001.
@@ -145,13 +150,17 @@ func FuzzV2(f *testing.F) {
 	addSeeds(f, func(r *rand.Rand) []byte { return must(randomV2(r).Marshal()) })
 	r := rand.New(rand.NewPCG(8, 8))
 	for range 10 {
-		f.Add(shuffleV2(r, must(randomV2(r).Marshal())))
+		f.Add(shuffleV2(r, must(randomV2(r).Marshal())), randomBytes(r))
 	}
-	f.Fuzz(agreesV2)
+	f.Fuzz(func(t *testing.T, raw, rules []byte) {
+		if agreesV2(t, raw) {
+			reducesV2(t, raw, judgeFrom(rules))
+		}
+	})
 }
 
-// agreesV2 fails where raw means something else to us than to the reference.
-func agreesV2(t *testing.T, raw []byte) {
+// agreesV2 fails where raw means something else to us than to the reference, and says whether it is well formed.
+func agreesV2(t *testing.T, raw []byte) (ok bool) {
 	var req writev2.Request
 	refErr := req.Unmarshal(raw)
 	b := &batchV2{raw: raw}
@@ -163,7 +172,7 @@ func agreesV2(t *testing.T, raw []byte) {
 		if refErr == nil && !isStricter(err) {
 			t.Fatalf("refused: %v", err)
 		}
-		return
+		return false
 	}
 	if refErr != nil {
 		t.Fatalf("taken, but the reference says %v", refErr)
@@ -187,13 +196,14 @@ func agreesV2(t *testing.T, raw []byte) {
 		withoutBad(known)
 		unknown := unknownV2(known)
 		forgetV2(known)
-		want, _, _, unlifted := toV1Reference(known, stamps)
+		want, _, _, unlifted := toV1Reference(known, &judge{stamps: stamps})
 		if res.Sent != countV1(want) || lossOf(res, "metadata") != unlifted || lossOf(res, "unknown_fields") != unknown {
 			t.Fatalf("%+v, want %+v sent, %d metadata and %d unknown fields lost", res, countV1(want), unlifted, unknown)
 		}
 		equalV1(t, unmarshalV1(t, body), want)
 		decode(t, V1, body)
 	}
+	return true
 }
 
 func forgetV2(req *writev2.Request) {
@@ -231,17 +241,19 @@ func withoutBad(req *writev2.Request) {
 // What random pushes become by a few wrong bytes reaches deeper than the fuzzer does in seconds.
 func TestMutated(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
-	for range 1500 {
+	for range 1000 {
 		for _, m := range []struct {
-			raw    []byte
-			agrees func(*testing.T, []byte)
+			raw     []byte
+			agrees  func(*testing.T, []byte) bool
+			reduces func(testing.TB, []byte, *judge)
 		}{
-			{must(randomV1(r).Marshal()), agreesV1},
-			{must(randomV2(r).Marshal()), agreesV2},
-			{shuffleV2(r, must(randomV2(r).Marshal())), agreesV2},
+			{must(randomV1(r).Marshal()), agreesV1, reducesV1},
+			{must(randomV2(r).Marshal()), agreesV2, reducesV2},
+			{shuffleV2(r, must(randomV2(r).Marshal())), agreesV2, reducesV2},
 		} {
-			mutate(r, m.raw)
-			m.agrees(t, m.raw)
+			if mutate(r, m.raw); m.agrees(t, m.raw) {
+				m.reduces(t, m.raw, judgeFrom(randomBytes(r)))
+			}
 		}
 	}
 }

@@ -230,13 +230,23 @@ func sortedExemplar(ls []prompb.Label) []prompb.Label {
 	return ls
 }
 
-// toV2Reference converts structs.
-func toV2Reference(req *prompb.WriteRequest, stamps []labels.Label) (out *writev2.Request, lostMetadata int) {
+// toV2Reference converts structs, of which j has judged the series.
+func toV2Reference(req *prompb.WriteRequest, j *judge) (out *writev2.Request, lostMetadata int) {
 	t := writev2.NewSymbolTable()
 	out = &writev2.Request{}
 	used := map[string]bool{}
 	for _, ts := range req.Timeseries {
-		ls := canonicalLabels(ts.Labels, stamps)
+		m := metadataFor(req.Metadata, canonicalLabels(ts.Labels, j.stamps))
+		if m != nil {
+			used[m.MetricFamilyName] = true
+		}
+		ls, rewritten, leaves := j.v1(&ts)
+		if !leaves {
+			continue
+		}
+		if !rewritten {
+			ls = canonicalLabels(ls, j.stamps)
+		}
 		s := writev2.TimeSeries{LabelsRefs: refsOf(&t, ls)}
 		for _, x := range ts.Samples {
 			s.Samples = append(s.Samples, writev2.Sample{Value: x.Value, Timestamp: x.Timestamp})
@@ -244,8 +254,7 @@ func toV2Reference(req *prompb.WriteRequest, stamps []labels.Label) (out *writev
 		for _, x := range ts.Exemplars {
 			s.Exemplars = append(s.Exemplars, writev2.Exemplar{LabelsRefs: refsOf(&t, sortedExemplar(x.Labels)), Value: x.Value, Timestamp: x.Timestamp})
 		}
-		if m := metadataFor(req.Metadata, ls); m != nil {
-			used[m.MetricFamilyName] = true
+		if m != nil {
 			s.Metadata = writev2.Metadata{Type: writev2.Metadata_MetricType(m.Type), HelpRef: t.Symbolize(m.Help), UnitRef: t.Symbolize(m.Unit)}
 		}
 		var hs []writev2.Histogram
@@ -285,13 +294,20 @@ func metadataFor(all []prompb.MetricMetadata, ls []prompb.Label) *prompb.MetricM
 	return nil
 }
 
-// toV1Reference converts structs. It returns what does not fit: histograms, start timestamps, and metadata of no metric or
+// toV1Reference converts structs, of which j has judged the series. It returns what does not fit: histograms, start timestamps, and metadata of no metric or
 // other than what was said of the family before.
-func toV1Reference(req *writev2.Request, stamps []labels.Label) (out *prompb.WriteRequest, custom, starts, unlifted int) {
+func toV1Reference(req *writev2.Request, j *judge) (out *prompb.WriteRequest, custom, starts, unlifted int) {
 	out = &prompb.WriteRequest{}
 	families := map[string]prompb.MetricMetadata{}
 	for _, s := range req.Timeseries {
-		ts := prompb.TimeSeries{Labels: canonicalLabels(labelsOf(req, s.LabelsRefs), stamps)}
+		ls, rewritten, leaves := j.v2(req, &s)
+		if !leaves {
+			continue
+		}
+		if !rewritten {
+			ls = canonicalLabels(ls, j.stamps)
+		}
+		ts := prompb.TimeSeries{Labels: ls}
 		for _, x := range s.Samples {
 			ts.Samples = append(ts.Samples, prompb.Sample{Value: x.Value, Timestamp: x.Timestamp})
 			starts += btoi(x.StartTimestamp != 0)

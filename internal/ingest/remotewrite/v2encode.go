@@ -204,11 +204,13 @@ func (b *batchV2) rewrite(dst []byte, f *wire.Field, stamps []label, fate fate) 
 		added += len(stamps[i].raw)
 	}
 	dst, mark := wire.OpenMessage(dst, v2Series, len(f.Data)+added+8)
+	labelsAt := len(dst)
 	rest := f.Data
 	if !b.ragged {
 		var g wire.Field
 		rest = next(rest, &g)
 		if out, ok := b.merge(dst, g.Data, stamps, added, fate.change); ok {
+			b.useAll(out[labelsAt:])
 			return wire.CloseMessage(b.appendRest(out, rest, fate.unstale), mark)
 		}
 	}
@@ -227,9 +229,7 @@ func (b *batchV2) rewrite(dst []byte, f *wire.Field, stamps []label, fate fate) 
 		return b.keep(dst[:start], f)
 	}
 	dst = appendLabelRefs(dst, ls)
-	for i := range ls {
-		b.use(ls[i].nameRef, ls[i].valueRef)
-	}
+	b.useAll(dst[labelsAt:])
 	return wire.CloseMessage(b.appendRest(dst, rest, fate.unstale), mark)
 }
 
@@ -297,7 +297,6 @@ func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, c *labels
 			dst, add = b.appendAdded(dst, add, stamps[done].name)
 			if c == nil || c.Keeps(i) {
 				dst = append(dst, stamps[done].raw...)
-				b.use(stamps[done].nameRef, stamps[done].valueRef)
 			}
 			overwritten = string(stamps[done].name) == string(name)
 			done++
@@ -312,9 +311,7 @@ func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, c *labels
 			copied = at
 			dst, add = b.appendAdded(dst, add, name)
 		}
-		if c == nil || c.Keeps(i) {
-			b.use(nameRef, valueRef)
-		} else {
+		if c != nil && !c.Keeps(i) {
 			dst = append(dst, packed[copied:at]...)
 			copied = end
 		}
@@ -325,7 +322,6 @@ func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, c *labels
 		dst, add = b.appendAdded(dst, add, stamps[done].name)
 		if c == nil || c.Keeps(i) {
 			dst = append(dst, stamps[done].raw...)
-			b.use(stamps[done].nameRef, stamps[done].valueRef)
 		}
 		i++
 	}
@@ -345,9 +341,7 @@ func (b *batchV2) appendAdded(dst []byte, add []labels.Label, name []byte) ([]by
 
 // appendNew appends the refs of a label that comes.
 func (b *batchV2) appendNew(dst []byte, l labels.Label) []byte {
-	nameRef, valueRef := b.news.ref(bytesOf(l.Name)), b.news.ref(bytesOf(l.Value))
-	b.use(nameRef, valueRef)
-	return appendRefs(dst, label{nameRef: nameRef, valueRef: valueRef})
+	return appendRefs(dst, label{nameRef: b.news.ref(bytesOf(l.Name)), valueRef: b.news.ref(bytesOf(l.Value))})
 }
 
 // appendLabelRefs appends ls as field 1 of a series or exemplar of v2.
