@@ -207,21 +207,21 @@ func (w *pointWriter) stays(i int) bool {
 func (w *pointWriter) parts(dst []byte, m *pointMetric) []byte {
 	w.p.layout.use(w.p, int(w.p.at[m.from].metric))
 	ofMetric, num, ofData := w.p.around(m)
-	parts := w.p.parts[m.first:m.last]
-	for i := range parts {
-		size := len(m.data) / len(parts)
-		dst, at := wire.OpenMessage(dst, 2, len(parts[i].name)+len(ofMetric)+size)
-		dst = wire.AppendString(dst, 1, parts[i].name)
+	size := len(m.data) / (m.last - m.first)
+	for _, part := range w.p.parts[m.first:m.last] {
+		var outer, inner wire.Mark
+		dst, outer = wire.OpenMessage(dst, 2, len(part.name)+len(ofMetric)+size)
+		dst = wire.AppendString(dst, 1, part.name)
 		dst = append(dst, ofMetric...)
-		dst, inner := wire.OpenMessage(dst, num, size)
-		for i := parts[i].head; ; i = w.p.at[i].next {
+		dst, inner = wire.OpenMessage(dst, num, size)
+		for i := part.head; ; i = w.p.at[i].next {
 			dst = w.point(dst, w.p.point(int(i)), int(i), m)
-			if w.p.at[i].next == 0 {
+			if i == part.tail {
 				break
 			}
 		}
 		dst = wire.CloseMessage(append(dst, ofData...), inner)
-		dst = wire.CloseMessage(dst, at)
+		dst = wire.CloseMessage(dst, outer)
 	}
 	return dst
 }

@@ -39,9 +39,9 @@ type pointAttr struct {
 	attribute
 	start, end int // of the field, in the point
 	doubled    bool
-	stamp      int // which one overwrites it; -1: none
-	rank       int // where it is in the Set; -1: it is not
-	text       string
+	stamp      int    // which one overwrites it; -1: none
+	rank       int    // where it is in the Set; -1: it is not
+	text       string // of an array or a map, once resolved
 }
 
 // ownLabel is a label of a point: attribute or stamp i.
@@ -73,7 +73,7 @@ func (l *layout) add(kv []byte, start, end int, c ingest.Charge) error {
 		l.same = false
 	}
 	l.trees = l.trees || a.kind == isArray || a.kind == isMap
-	a.start, a.end = start, end
+	a.start, a.end, a.text = start, end, ""
 	l.n++
 	return nil
 }
@@ -169,7 +169,7 @@ func (l *layout) resolve(stamps []labels.Label, text *attributes) error {
 	for i := range l.list[:l.n] {
 		a := &l.list[i]
 		name := textOf(a.name)
-		a.rank, a.text = -1, ""
+		a.rank = -1
 		a.stamp = slices.IndexFunc(stamps, func(s labels.Label) bool { return s.Name == name })
 		if a.stamp >= 0 || a.doubled || a.empty() || l.shadowed(name) {
 			continue

@@ -74,7 +74,7 @@ type pointMetric struct {
 type pointAt struct {
 	offset int
 	metric int32
-	next   int32 // of the same part; 0: none
+	next   int32 // of the same part, if it is not the last of it
 }
 
 // field reads the first field of msg into f, but for f.Raw, and returns what follows. It is for what walk has checked.
