@@ -1,7 +1,6 @@
 package series
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -41,8 +40,8 @@ func filled(tb testing.TB, n int) *Table {
 
 const pushSeries = 2000
 
-// BenchmarkProbe is pushes of 2000 known series, 40 different ones or all that there are: as senders do, each comes
-// again after all others.
+// BenchmarkProbe is pushes of 2000 known series. Each comes again after all others have come, which is how senders send
+// and the worst for a processor's caches.
 func BenchmarkProbe(b *testing.B) {
 	for _, n := range []int{10_000, 1_000_000, 10_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -73,5 +72,102 @@ func BenchmarkProbe(b *testing.B) {
 	}
 }
 
-var _ = binary.LittleEndian
-var _ = runtime.GC
+// BenchmarkMiss is a new series: a Probe that does not find it, with 2000 others, and an Update that stores it, with its
+// share of growing the shards up to a million.
+func BenchmarkMiss(b *testing.B) {
+	const n = 1_000_000
+	none := func(int, *Entry) {}
+	keys := make([]labels.Key, pushSeries)
+	var t *Table
+	b.ReportAllocs()
+	for i, at := 0, n; i < b.N; i++ {
+		if at == n {
+			b.StopTimer()
+			t, at = New(Options{MaxEntries: n}), 0
+			runtime.GC()
+			b.StartTimer()
+		}
+		for j := range keys {
+			keys[j] = keyOf(uint64(at + j))
+		}
+		t.Probe(keys, 0, none)
+		for _, k := range keys {
+			t.Update(k, 0, counted)
+		}
+		at += pushSeries
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pushSeries), "ns/series")
+}
+
+// BenchmarkAt is what a hit of a Routed entry costs more.
+func BenchmarkAt(b *testing.B) {
+	for _, n := range []int{10_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			t := New(Options{MaxEntries: n})
+			index := make([]uint32, n)
+			for i := range index {
+				index[i], _ = t.Route(keyOf(uint64(i)), 0, func(*Output, bool) {})
+			}
+			rand.Shuffle(n, func(i, j int) { index[i], index[j] = index[j], index[i] })
+			b.ReportAllocs()
+			i, seen := 0, 0
+			for b.Loop() {
+				t.At(index[i], 1, func(o *Output) { seen++ })
+				if i++; i == n {
+					i = 0
+				}
+			}
+			b.ReportMetric(float64(t.Bytes())/float64(n), "B/output")
+		})
+	}
+}
+
+// BenchmarkSweep is one call: its share of all shards, and how long one lock is held.
+func BenchmarkSweep(b *testing.B) {
+	t := filled(b, 1_000_000)
+	for b.Loop() {
+		t.Sweep(1)
+	}
+}
+
+// BenchmarkGrow is how long a shard of a million entries' table is locked while it grows.
+func BenchmarkGrow(b *testing.B) {
+	t := filled(b, 1_000_000)
+	for b.Loop() {
+		t.entries[0].resize()
+	}
+}
+
+// BenchmarkGC is a collection with a full table on the heap. 0 entries are what it costs anyway.
+func BenchmarkGC(b *testing.B) {
+	for _, n := range []int{0, 1_000_000, 10_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			t := filled(b, n)
+			runtime.GC()
+			for b.Loop() {
+				runtime.GC()
+			}
+			runtime.KeepAlive(t)
+		})
+	}
+}
+
+// BenchmarkParallel is pushes of all CPUs at once over one table of a million.
+func BenchmarkParallel(b *testing.B) {
+	const n = 1_000_000
+	t := filled(b, n)
+	keys := make([]labels.Key, n)
+	for i := range keys {
+		keys[i] = keyOf(uint64(i))
+	}
+	rand.Shuffle(n, func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		at := rand.IntN(n / pushSeries)
+		for pb.Next() {
+			at = (at + 1) % (n / pushSeries)
+			t.Probe(keys[at*pushSeries:][:pushSeries], 1, func(int, *Entry) {})
+		}
+	})
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pushSeries), "ns/series")
+}

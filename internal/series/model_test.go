@@ -416,7 +416,7 @@ func modelOptions(b byte) Options {
 }
 
 func TestModel(t *testing.T) {
-	for seed := range 36 * 20 {
+	for seed := range 36 * 8 {
 		r := rand.New(rand.NewPCG(uint64(seed), 1))
 		steps := make([]byte, 6000)
 		for i := range steps {

@@ -37,8 +37,8 @@ const IdleMinutes = 20
 type Options struct {
 	// MaxEntries is how many entries and outputs there may be together.
 	MaxEntries int
-	// Released is told of every Counted entry (its Ref and Value) and of every Output with a Weight (its Ref and Weight)
-	// that is forgotten, once. It runs under a lock of the table and must not call the table. May be nil.
+	// Released is told of every Counted or Suspended entry (its Ref and Value) and of every Output with a Weight (its Ref
+	// and Weight) that is forgotten, once. It runs under a lock of the table and must not call the table. May be nil.
 	Released func(ref, weight uint32)
 	// Shards is raised to a power of two. 0: 64, or 256 on more than 16 CPUs.
 	Shards int
