@@ -1,6 +1,7 @@
 package otlp
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 	"unsafe"
@@ -157,13 +158,13 @@ func (a *attributes) sortGone() {
 // fewGone are found by looking at each: lengths differ, mostly.
 const fewGone = 8
 
-func (a *attributes) goes(name []byte) bool {
+func (a *attributes) goes(name string) bool {
 	if len(a.gone) > fewGone {
-		_, ok := slices.BinarySearchFunc(a.gone, textOf(name), func(l labels.Label, name string) int { return strings.Compare(l.Name, name) })
+		_, ok := slices.BinarySearchFunc(a.gone, name, func(l labels.Label, name string) int { return strings.Compare(l.Name, name) })
 		return ok
 	}
 	for i := range a.gone {
-		if a.gone[i].Name == string(name) {
+		if a.gone[i].Name == name {
 			return true
 		}
 	}
@@ -195,7 +196,7 @@ func (a *attributes) appendLeft(dst, msg []byte, num, besides int32) ([]byte, er
 			if err != nil {
 				return nil, err
 			}
-			if !a.goes(name) {
+			if !a.goes(textOf(name)) {
 				continue
 			}
 		case besides:
@@ -259,13 +260,8 @@ var valueTypes = [...]wire.Type{isString: wire.Bytes, isBool: wire.Varint, isInt
 // read reads kv.
 func (at *attribute) read(kv []byte) error {
 	*at = attribute{}
-	if n := len(kv); n > 6 && kv[0] == 1<<3|2 && int(kv[1]) < min(0x80, n-5) {
-		// Most of them: a name and a string, each of a length of one byte, and nothing else.
-		end := 2 + int(kv[1])
-		if v := kv[end:]; v[0] == 2<<3|2 && v[2] == 1<<3|2 && len(v) < 0x80 && int(v[1]) == len(v)-2 && int(v[3]) == len(v)-4 {
-			at.name, at.kind, at.data, at.encoded = kv[2:end], isString, v[4:], v[2:]
-			return nil
-		}
+	if at.readShort(kv) {
+		return nil
 	}
 	var f wire.Field
 	for len(kv) > 0 {
@@ -285,6 +281,42 @@ func (at *attribute) read(kv []byte) error {
 		}
 	}
 	return nil
+}
+
+// readShort reads what nearly all are: a name and a scalar, each of a length of one byte, and nothing else.
+func (at *attribute) readShort(kv []byte) bool {
+	n := len(kv)
+	if n < 6 || kv[0] != 1<<3|2 || int(kv[1]) >= min(0x80, n-5) {
+		return false
+	}
+	end := 2 + int(kv[1])
+	name, value := kv[2:end], kv[end:]
+	if n = len(value) - 2; n < 2 || n >= 0x80 || value[0] != 2<<3|2 || int(value[1]) != n {
+		return false
+	}
+	value = value[2:]
+	switch value[0] {
+	case isString<<3 | byte(wire.Bytes):
+		if int(value[1]) != n-2 {
+			return false
+		}
+		at.kind, at.data = isString, value[2:]
+	case isInt<<3 | byte(wire.Varint), isBool<<3 | byte(wire.Varint):
+		bits, m := wire.Uvarint(value[1:])
+		if m != n-1 {
+			return false
+		}
+		at.kind, at.bits = int32(value[0]>>3), bits
+	case isDouble<<3 | byte(wire.Fixed64):
+		if n != 9 {
+			return false
+		}
+		at.kind, at.bits = isDouble, binary.LittleEndian.Uint64(value[1:])
+	default:
+		return false
+	}
+	at.name, at.encoded = name, value
+	return true
 }
 
 // readValue reads an AnyValue. Doubled ones are one: what is not in this one stays.

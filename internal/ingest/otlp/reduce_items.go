@@ -57,8 +57,10 @@ type itemWriter struct {
 	around [2]envelope
 	depth  int
 
-	whose   whose
+	whose whose
+	// longest is as long as a line may be, if that matters, and reads says whether attributes do.
 	longest int
+	reads   bool
 	// lost is how many items are left out.
 	lost          int
 	metadataBytes int
@@ -67,13 +69,21 @@ type itemWriter struct {
 
 	// What is known of the item at hand: its attributes as they stand, and of a span its name as one more; how these
 	// are sorted, which begins as the last item's were; and the size of a record's body.
-	own   []labels.Label
-	order []int32
-	body  int
-	set   labels.Set
-	keys  []labels.Key
-	attrs attributes
-	extra []moved
+	own    []labels.Label
+	order  []int32
+	body   int
+	fields []place
+	set    labels.Set
+	keys   []labels.Key
+	attrs  attributes
+	extra  []moved
+}
+
+// place is where a field stands in the item at hand: an attribute, or a span's name.
+type place struct {
+	start, end int
+	name       string
+	isName     bool
 }
 
 // envelope is a message around items.
@@ -159,6 +169,7 @@ func (w *itemWriter) group(e envelope) error {
 			w.dst = wire.AppendBytes(w.dst, 1, w.res)
 		}
 	}
+	w.reads = w.r.Item != nil || len(w.moved) > 0
 	emptied, err := w.scopes(e, g.scopes)
 	if err != nil {
 		return err
@@ -290,14 +301,17 @@ func (w *itemWriter) change(head, end int, msg []byte, c *labels.Change) error {
 	if err != nil {
 		return err
 	}
-	num, besides := w.attrsField(), int32(0)
-	if name != "" {
-		besides = spanName
-	}
+	num := w.attrsField()
 	dst, at := wire.OpenMessage(w.dst, 2, len(msg)) // that it becomes a little shorter is the usual case
-	if dst, err = a.appendLeft(dst, msg, num, besides); err != nil {
-		return err
+	run := 0
+	for i := range w.fields {
+		switch p := &w.fields[i]; {
+		case p.isName && name != "", !p.isName && a.goes(p.name):
+			dst = append(dst, msg[run:p.start]...)
+			run = p.end
+		}
 	}
+	dst = append(dst, msg[run:]...)
 	if name != "" {
 		dst = wire.AppendString(dst, spanName, name)
 	}
@@ -309,14 +323,20 @@ func (w *itemWriter) change(head, end int, msg []byte, c *labels.Change) error {
 	return nil
 }
 
-const spanName = 5
+// Fields of spans and of records.
+const (
+	spanName    = 5
+	recordBody  = 5
+	spanAttrs   = 9
+	recordAttrs = 6
+)
 
 // attrsField is the number of the attributes.
 func (w *itemWriter) attrsField() int32 {
 	if w.whose == ofPoint {
-		return 9
+		return spanAttrs
 	}
-	return 6
+	return recordAttrs
 }
 
 // addedName is the name that c gives, empty if it gives none.
@@ -331,62 +351,92 @@ func addedName(c *labels.Change) string {
 
 // readItem reads the attributes of msg, and a span's name or the size of a record's body.
 func (w *itemWriter) readItem(msg []byte) error {
+	const startTime, endTime = 7<<3 | byte(wire.Fixed64), 8<<3 | byte(wire.Fixed64)
 	w.attrs.reset()
-	w.own, w.body = w.own[:0], 0
+	w.own, w.fields, w.body = w.own[:0], w.fields[:0], 0
 	num, isSpan := w.attrsField(), w.whose == ofPoint
-	attributes := isSpan || w.r.Item != nil || len(w.moved) > 0
 	var f wire.Field
-	var at, body attribute
-	for len(msg) > 0 {
-		if len(msg) > 1 && msg[0] < 0x80 && wire.Type(msg[0]&7) == wire.Bytes && msg[0] > 7 && int(msg[1]) < min(0x80, len(msg)-1) {
-			end := 2 + int(msg[1]) // as in walker.walk
-			f.Num, f.Type, f.Data, msg = int32(msg[0]>>3), wire.Bytes, msg[2:end], msg[end:]
-		} else {
+	var name []byte
+	var body attribute
+	for rest := msg; len(rest) > 0; {
+		before := len(rest)
+		switch tag := rest[0]; {
+		case before > 1 && tag < 0x80 && wire.Type(tag&7) == wire.Bytes && tag > 7 && int(rest[1]) < min(0x80, before-1):
+			end := 2 + int(rest[1]) // as in walker.walk
+			f.Num, f.Type, f.Data, rest = int32(tag>>3), wire.Bytes, rest[2:end], rest[end:]
+		case isSpan && (tag == startTime || tag == endTime) && before > 8:
+			rest = rest[9:]
+			continue
+		default:
 			var err error
-			if msg, err = wire.Next(msg, &f); err != nil {
+			if rest, err = wire.Next(rest, &f); err != nil {
 				return err
 			}
 		}
+		at := place{start: len(msg) - before, end: len(msg) - len(rest)}
+		var err error
 		switch {
-		case f.Num == num && attributes:
-			if err := at.read(f.Data); err != nil {
-				return err
-			}
-			if isSpan && string(at.name) == metricName {
-				continue
-			}
-			l := labels.Label{Name: textOf(at.name), Value: textOf(at.data)}
-			if at.kind != isString {
-				var err error
-				if l.Value, err = w.attrs.value(&at); err != nil {
-					return err
-				}
-			}
-			if l.Value == "" {
-				continue
-			}
-			if err := reserve(&w.own, w.r.Charge, 2); err != nil { // one for the name
-				return err
-			}
-			w.own = append(w.own, l)
-		case f.Num == 5 && f.Type == wire.Bytes && isSpan:
-			body.name = f.Data
-		case f.Num == 5 && !isSpan && w.longest > 0 && (len(f.Data) > w.longest || body.kind != 0):
-			if err := body.readValue(f.Data); err != nil {
-				return err
-			}
+		case f.Num == num && w.reads:
+			err = w.readAttribute(f.Data, at)
+		case f.Num == spanName && isSpan && f.Type == wire.Bytes:
+			name, at.isName = f.Data, true
+			err = w.addPlace(at)
+		case f.Num == recordBody && !isSpan && w.longest > 0 && (len(f.Data) > w.longest || body.kind != 0):
+			err = body.readValue(f.Data)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	if len(body.name) > 0 {
+	if w.body = len(body.encoded); body.kind == isString {
+		w.body = len(body.data)
+	}
+	if len(name) == 0 {
+		return nil
+	}
+	return w.addOwn(labels.Label{Name: metricName, Value: textOf(name)})
+}
+
+// readAttribute reads the attribute kv, which stands at at.
+func (w *itemWriter) readAttribute(kv []byte, at place) error {
+	var a attribute
+	if err := a.read(kv); err != nil {
+		return err
+	}
+	l := labels.Label{Name: textOf(a.name), Value: textOf(a.data)}
+	if w.whose.reserved(l.Name) && l.Name == metricName {
+		return nil // and no rule gets at it
+	}
+	if a.kind != isString {
+		var err error
+		if l.Value, err = w.attrs.value(&a); err != nil {
+			return err
+		}
+	}
+	at.name = l.Name
+	if err := w.addPlace(at); err != nil || l.Value == "" {
+		return err
+	}
+	return w.addOwn(l)
+}
+
+func (w *itemWriter) addPlace(at place) error {
+	if len(w.fields) == cap(w.fields) {
+		if err := reserve(&w.fields, w.r.Charge, 1); err != nil {
+			return err
+		}
+	}
+	w.fields = append(w.fields, at)
+	return nil
+}
+
+func (w *itemWriter) addOwn(l labels.Label) error {
+	if len(w.own) == cap(w.own) {
 		if err := reserve(&w.own, w.r.Charge, 1); err != nil {
 			return err
 		}
-		w.own = append(w.own, labels.Label{Name: metricName, Value: textOf(body.name)})
 	}
-	w.body = len(body.encoded)
-	if body.kind == isString {
-		w.body = len(body.data)
-	}
+	w.own = append(w.own, l)
 	return nil
 }
 

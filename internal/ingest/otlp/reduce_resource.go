@@ -252,7 +252,7 @@ func (w *itemWriter) move() error {
 	a.sortGone()
 	err := each(w.res, messages[resource].attrs, func(kv []byte) error {
 		var at attribute
-		if err := at.read(kv); err != nil || !a.goes(at.name) {
+		if err := at.read(kv); err != nil || !a.goes(textOf(at.name)) {
 			return err
 		}
 		for i := range w.moved {
@@ -323,7 +323,7 @@ func (w *itemWriter) has(name string) (value string, there bool) {
 		}
 	}
 	for _, l := range w.own {
-		if l.Name == name && !w.attrs.goes([]byte(name)) {
+		if l.Name == name && !w.attrs.goes(name) {
 			return l.Value, true
 		}
 	}
