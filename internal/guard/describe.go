@@ -50,33 +50,42 @@ func (p *Policy) Describe(r Refusal, examples func(label string) []string) strin
 
 // grown writes what a limit on series or values counted, and the label that is to blame.
 func (p *Policy) grown(b *strings.Builder, r Refusal, examples func(label string) []string) {
-	g := p.space.grew(r.Metric)
-	label := r.Label
+	c := p.space.grew(r.Metric)
 	if r.Reason == valuesPerLabel.String() {
-		fmt.Fprintf(b, "label %s", plain(label))
-		p.such(b, label, examples)
-		fmt.Fprintf(b, ": %d values", r.Count)
-		if g.label == label && !g.since.IsZero() {
-			fmt.Fprintf(b, ", growing since %s", clock(g.since))
+		b.WriteString("label " + plain(r.Label))
+		for _, g := range c.all {
+			if g.label == r.Label && !g.since.IsZero() {
+				b.WriteString(", which grows since " + clock(g.since))
+			}
 		}
+		p.such(b, r.Label, examples)
+		fmt.Fprintf(b, ": %d values", r.Count)
 		return
 	}
-	if label = g.label; label != "" {
-		fmt.Fprintf(b, "label %s", plain(label))
-		if n := max(g.refused, g.grew); n > 0 {
-			fmt.Fprintf(b, " grew by about %d values", n)
+	if c.label != "" {
+		n := max(c.refused, c.grew)
+		if n == 0 || n == c.values {
+			fmt.Fprintf(b, "label %s grew to about %s", plain(c.label), plural(c.values, "value"))
+		} else {
+			fmt.Fprintf(b, "label %s grew by about %s to about %d", plain(c.label), plural(n, "value"), c.values)
 		}
-		fmt.Fprintf(b, " to about %d", g.values)
-		if !g.since.IsZero() {
-			fmt.Fprintf(b, " since %s", clock(g.since))
+		if !c.since.IsZero() {
+			b.WriteString(" since " + clock(c.since))
 		}
-		p.such(b, label, examples)
+		p.such(b, c.label, examples)
 		b.WriteString(": ")
 	}
 	fmt.Fprintf(b, "%d active %s", r.Count, p.space.noun())
 	if r.Reason == perMetric.String() && r.Metric != "" {
 		b.WriteString(" of the metric")
 	}
+}
+
+func plural(n uint64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // such writes example values.

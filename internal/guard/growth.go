@@ -26,6 +26,7 @@ type growth struct {
 // culprit is the label that grew, as it was last found out.
 type culprit struct {
 	growth
+	all   []growth // of every label, by name
 	at    time.Time
 	feeds int
 }
@@ -87,28 +88,28 @@ func measureAll(ls []trackedLabel) []growth {
 
 // blame returns the label that grew most: by values that only refused series have, else by values that only new ones have,
 // else that with the most values among what came. What differs by less than sketches err counts as equal, and the first
-// by name is named.
+// by name is named. Nothing is, where several bring one value each: a single series tells nothing.
 func blame(gs []growth) growth {
 	by := []func(growth) uint64{
 		func(g growth) uint64 { return g.refused },
 		func(g growth) uint64 { return g.grew },
 		func(g growth) uint64 { return g.fed },
 	}
+	if len(gs) == 0 {
+		return growth{}
+	}
 	for _, of := range by {
-		if len(gs) == 0 {
-			return growth{}
-		}
 		top := slices.MaxFunc(gs, func(a, b growth) int { return cmp.Compare(of(a), of(b)) })
 		if of(top) == 0 {
 			continue
 		}
-		gs = slices.DeleteFunc(slices.Clone(gs), func(g growth) bool { return of(g)+slack(of(top), max(top.values, g.values)) < of(top) })
-		break
+		equal := slices.DeleteFunc(slices.Clone(gs), func(g growth) bool { return of(g)+slack(of(top), max(top.values, g.values)) < of(top) })
+		if of(top) == 1 && len(equal) > 1 {
+			continue
+		}
+		return slices.MinFunc(equal, func(a, b growth) int { return cmp.Compare(a.label, b.label) })
 	}
-	if len(gs) == 0 {
-		return growth{}
-	}
-	return slices.MinFunc(gs, func(a, b growth) int { return cmp.Compare(a.label, b.label) })
+	return growth{}
 }
 
 // slack is how much two estimates of a growth of n among all may differ and mean the same. Few registers change when
@@ -121,25 +122,26 @@ func slack(n, all uint64) uint64 {
 }
 
 // grew finds out which label of a metric grew. What was found two seconds ago still holds, unless twice as much came since.
-func (sp *space) grew(name string) growth {
+func (sp *space) grew(name string) culprit {
 	sp.mu.Lock()
 	m := sp.metrics[name]
 	if m == nil || m.track == nil {
 		sp.mu.Unlock()
-		return growth{}
+		return culprit{}
 	}
 	t := m.track
 	if c := t.culprit; !c.at.IsZero() && t.last.Sub(c.at) < 2*time.Second && t.feeds < 2*c.feeds {
 		sp.mu.Unlock()
-		return c.growth
+		return c
 	}
 	c := culprit{at: t.last, feeds: t.feeds}
 	ls := t.snapshot()
 	sp.mu.Unlock()
 
-	c.growth = blame(measureAll(ls))
+	c.all = measureAll(ls)
+	c.growth = blame(c.all)
 	sp.mu.Lock()
 	t.culprit = c
 	sp.mu.Unlock()
-	return c.growth
+	return c
 }

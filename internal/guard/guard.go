@@ -17,6 +17,8 @@ import (
 type Limits struct {
 	// Key is where they stand in the configuration, for texts: environments.prod.metrics.limits.
 	Key string
+	// KeyOf, if not nil, is the whole key of a limit such as active_series, where not all stand in one section.
+	KeyOf func(limit string) string
 
 	ActiveSeries          int
 	ActiveSeriesPerMetric int
@@ -97,7 +99,9 @@ func (g *Guard) Policy(s Sender, environment, client Limits, exempt bool, stamps
 	}
 	for i, l := range p.scopes {
 		for why := range reasons {
-			p.keys[i][why] = l.Key + "." + why.String()
+			if p.keys[i][why] = l.Key + "." + why.String(); l.KeyOf != nil {
+				p.keys[i][why] = l.KeyOf(why.String())
+			}
 		}
 		p.judges = p.judges || l.ActiveSeries > 0 || l.ActiveSeriesPerMetric > 0 || l.ValuesPerLabel > 0
 	}

@@ -110,7 +110,8 @@ func TestExempt(t *testing.T) {
 			t.Fatalf("series %d of an exempt client: %+v", i, r)
 		}
 	}
-	if _, refused := watcher.Shape(series("m", "a", "b")); refused || watcher.LongestLine() != 0 || watcher.TooLong(100) {
+	_, shape := watcher.Shape(series("m", "a", "b"))
+	if _, line := watcher.TooLong(100); shape || line || watcher.LongestLine() != 0 {
 		t.Error("an exempt client has limits of shape")
 	}
 	app := g.Policy(sender("app"), one, Limits{}, false, nil)
@@ -231,18 +232,17 @@ func TestExactAtTheLimit(t *testing.T) {
 
 // model is the guard as plain maps.
 type model struct {
-	environment, client  Limits
-	live                 map[string]modelSeries
-	environmentValues    map[string]time.Time // metric/label/value -> last seen
-	clientValues         map[string]time.Time
-	refusedBy            string
-	lastEnvironmentCount int
+	environment, client Limits
+	live                map[string]modelSeries
+	environmentValues   map[string]time.Time // metric/label/value -> last seen
+	clientValues        map[string]time.Time
 }
 
 type modelSeries struct {
 	client, metric string
 	labels         []labels.Label
 	ref            uint32
+	stays          bool
 }
 
 func (m *model) count(f func(s modelSeries) bool) (n int) {
@@ -305,14 +305,23 @@ func TestModel(t *testing.T) {
 	for seed := range uint64(6) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		m := &model{
-			environment: Limits{ActiveSeries: 60, ActiveSeriesPerMetric: 35, ValuesPerLabel: 14},
-			client:      Limits{ActiveSeries: 30, ActiveSeriesPerMetric: 20, ValuesPerLabel: 9},
+			environment: Limits{ActiveSeries: 60, ActiveSeriesPerMetric: 23, ValuesPerLabel: 14},
+			client:      Limits{ActiveSeries: 25, ActiveSeriesPerMetric: 10, ValuesPerLabel: 9},
 			live:        map[string]modelSeries{}, environmentValues: map[string]time.Time{}, clientValues: map[string]time.Time{},
 		}
 		g := New(Options{Started: start})
 		policies := map[string]*Policy{}
 		for _, c := range []string{"a", "b", "c"} {
 			policies[c] = g.Policy(sender(c), m.environment, m.client, false, []string{"stamp"})
+		}
+		for c, p := range policies {
+			for i := range 3 {
+				s := modelSeries{client: c, metric: fmt.Sprint("m", i), stays: true}
+				s.labels = series(s.metric, "x", "0", "y", "0", "le", "0", "stamp", "s")
+				s.ref, _, _ = p.Admit(start, s.labels, 1)
+				m.live[fmt.Sprint(s.client, s.labels)] = s
+				m.see(start, s)
+			}
 		}
 		reasons := map[string]int{}
 		now := start
@@ -322,7 +331,7 @@ func TestModel(t *testing.T) {
 			s.labels = series(s.metric, "x", fmt.Sprint(rnd.IntN(18)), "y", fmt.Sprint(rnd.IntN(4)), "le", fmt.Sprint(rnd.IntN(40)), "stamp", "s")
 			key := fmt.Sprint(s.client, s.labels)
 			if known, ok := m.live[key]; ok {
-				if rnd.IntN(3) > 0 {
+				if rnd.IntN(3) > 0 && !known.stays {
 					g.Release(known.ref, 1)
 					delete(m.live, key)
 				} else {
@@ -342,11 +351,6 @@ func TestModel(t *testing.T) {
 				m.live[key] = s
 				m.see(now, s)
 			}
-			// In the model a value is forgotten by time alone; the guard may also forget it with its metric.
-			if rnd.IntN(4) == 0 {
-				m.forgetMetrics()
-			}
-			m.forgetMetrics()
 			m.forgetOne(g, rnd)
 			g.Each(func(s Sender, active int) {
 				if want := m.count(func(o modelSeries) bool { return o.client == s.Client }); want != active {
@@ -362,14 +366,16 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// forgetOne releases a series at times.
+// forgetOne releases a series at times. The first of each metric and client stays: with its last series a metric is forgotten.
 func (m *model) forgetOne(g *Guard, rnd *rand.Rand) {
 	if rnd.IntN(3) > 0 {
 		return
 	}
 	keys := make([]string, 0, len(m.live))
-	for k := range m.live {
-		keys = append(keys, k)
+	for k, s := range m.live {
+		if !s.stays {
+			keys = append(keys, k)
+		}
 	}
 	if len(keys) == 0 {
 		return
@@ -378,11 +384,7 @@ func (m *model) forgetOne(g *Guard, rnd *rand.Rand) {
 	k := keys[rnd.IntN(len(keys))]
 	g.Release(m.live[k].ref, 1)
 	delete(m.live, k)
-	m.forgetMetrics()
 }
-
-// forgetMetrics forgets the values of metrics without a series, per client and as a whole.
-func (m *model) forgetMetrics() {}
 
 func TestAdoptIsNeverRefused(t *testing.T) {
 	g := New(Options{Started: start})
@@ -398,12 +400,12 @@ func TestAdoptIsNeverRefused(t *testing.T) {
 }
 
 func TestShape(t *testing.T) {
-	f := func(environment, client Limits, ls []labels.Label, want Refusal, refused bool) {
+	f := func(environment, client Limits, ls []labels.Label, want Refusal, found bool) {
 		t.Helper()
 		environment.Key, client.Key = environmentKey, clientKey
 		p := New(Options{Started: start, Now: func() time.Time { return start }}).Policy(sender("app"), environment, client, false, nil)
-		if got, is := p.Shape(ls); got != want || is != refused {
-			t.Errorf("got %+v %v, want %+v %v", got, is, want, refused)
+		if got, is := p.Shape(ls); got != want || is != found {
+			t.Errorf("got %+v %v, want %+v %v", got, is, want, found)
 		}
 	}
 	ls := series("metric", "abc", "12345")
@@ -415,7 +417,7 @@ func TestShape(t *testing.T) {
 	f(Limits{LabelValueBytes: 5}, Limits{}, ls,
 		Refusal{Reason: "label_value_bytes", Key: environmentKey + ".label_value_bytes", Limit: 5, Count: 6, Metric: "metric", Label: "__name__"}, true)
 	f(Limits{LabelValueBytes: 5, Observe: true}, Limits{}, ls,
-		Refusal{Reason: "label_value_bytes", Key: environmentKey + ".label_value_bytes", Limit: 5, Count: 6, Metric: "metric", Label: "__name__", Observed: true}, false)
+		Refusal{Reason: "label_value_bytes", Key: environmentKey + ".label_value_bytes", Limit: 5, Count: 6, Metric: "metric", Label: "__name__", Observed: true}, true)
 	f(Limits{LabelsPerSeries: 1}, Limits{LabelsPerSeries: 1, Observe: true}, ls,
 		Refusal{Reason: "labels_per_series", Key: environmentKey + ".labels_per_series", Limit: 1, Count: 2, Metric: "metric"}, true)
 
@@ -432,8 +434,8 @@ func TestLines(t *testing.T) {
 		if got := p.LongestLine(); got != longest {
 			t.Errorf("the longest line is %d, want %d", got, longest)
 		}
-		if got := p.TooLong(bytes); got != refused {
-			t.Errorf("a line of %d is refused: %v", bytes, got)
+		if r, found := p.TooLong(bytes); found && !r.Observed != refused || !found && refused {
+			t.Errorf("a line of %d: %+v", bytes, r)
 		}
 		if n := len(p.g.Report(start, ReportOptions{}).Spaces[0].Refusals); (n == 1) != (longest > 0 && bytes > longest) {
 			t.Errorf("a line of %d, and %d recent refusals", bytes, n)

@@ -75,8 +75,10 @@ type MetricReport struct {
 	TopClient       string `json:"top_client,omitempty"`
 	TopClientGrowth int    `json:"top_client_growth,omitempty"`
 	// Watched: its labels are watched, which only the metrics that matter most are.
-	Watched bool          `json:"watched"`
-	Labels  []LabelReport `json:"labels,omitempty"`
+	Watched bool `json:"watched"`
+	// GrowingLabel is the label that a refusal would blame. It stands first in Labels, then come those that grew most.
+	GrowingLabel string        `json:"growing_label,omitempty"`
+	Labels       []LabelReport `json:"labels,omitempty"`
 }
 
 // LabelReport is one label of a MetricReport. Values and Growth are estimates.
@@ -110,8 +112,7 @@ type RefusalReport struct {
 func (g *Guard) Report(now time.Time, o ReportOptions) Report {
 	o.Top = cmp.Or(o.Top, 20)
 	r := Report{
-		Time: now, MetricNames: int(g.names.Load()), MaxMetricNames: int(g.maxMetrics),
-		ValueSets: int(g.sets.Load()), MaxValueSets: int(setsPerName * g.maxMetrics), Spaces: []SpaceReport{},
+		Time: now, MaxMetricNames: int(g.maxMetrics), MaxValueSets: int(setsPerName * g.maxMetrics), Spaces: []SpaceReport{},
 	}
 	if now.Before(g.warmUntil) {
 		r.WarmupUntil = &g.warmUntil
@@ -121,6 +122,7 @@ func (g *Guard) Report(now time.Time, o ReportOptions) Report {
 			r.Spaces = append(r.Spaces, sp.report(at(now), o.Top))
 		}
 	}
+	r.MetricNames, r.ValueSets = int(g.names.Load()), int(g.sets.Load())
 	slices.SortStableFunc(r.Spaces, func(a, b SpaceReport) int {
 		return cmp.Or(strings.Compare(a.Environment, b.Environment), strings.Compare(a.Signal, b.Signal))
 	})
@@ -264,8 +266,15 @@ func (sp *space) metricReport(m *metric, t tick) MetricReport {
 	sp.mu.Unlock()
 
 	gs := measureAll(ls)
+	r.GrowingLabel = blame(gs).label
+	first := func(g growth) int {
+		if g.label == r.GrowingLabel {
+			return 0
+		}
+		return 1
+	}
 	slices.SortFunc(gs, func(a, b growth) int {
-		return cmp.Or(cmp.Compare(b.grew, a.grew), cmp.Compare(b.values, a.values), strings.Compare(a.label, b.label))
+		return cmp.Or(cmp.Compare(first(a), first(b)), cmp.Compare(b.grew, a.grew), cmp.Compare(b.values, a.values), strings.Compare(a.label, b.label))
 	})
 	show := sp.g.examples.Load()
 	for _, g := range gs[:min(len(gs), reportLabels)] {

@@ -1,0 +1,107 @@
+package guard
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+func TestValuesAreForgotten(t *testing.T) {
+	f := func(refreshAfter, admitAfter time.Duration, refused bool) {
+		t.Helper()
+		g := New(Options{Started: start})
+		p := g.Policy(sender("app"), Limits{ValuesPerLabel: 2}, Limits{}, false, nil)
+		ref, _, _ := p.Admit(start, series("m", "a", "1"), 1)
+		p.Admit(start, series("m", "a", "2"), 1)
+		if refreshAfter > 0 {
+			g.Refresh(start.Add(refreshAfter), ref, series("m", "a", "1"))
+			g.Refresh(start.Add(refreshAfter), ref, series("m", "a", "2"))
+		}
+		if _, r, got := p.Admit(start.Add(admitAfter), series("m", "a", "3"), 1); got != refused {
+			t.Errorf("refreshed after %s, a third value after %s: refused %v: %+v", refreshAfter, admitAfter, got, r)
+		}
+		// One that is known stays known for as long.
+		if _, _, got := p.Admit(start.Add(admitAfter), series("m", "a", "1", "b", "x"), 1); got && refused {
+			t.Errorf("refreshed after %s: a known value after %s is refused", refreshAfter, admitAfter)
+		}
+	}
+	f(0, time.Minute, true)
+	f(0, 29*time.Minute, true)
+	f(0, 30*time.Minute, false)
+	f(0, 300*time.Minute, false) // minutes are kept modulo 256
+	f(10*time.Minute, 39*time.Minute, true)
+	f(10*time.Minute, 40*time.Minute, false)
+	f(29*time.Minute, 58*time.Minute, true)
+	f(29*time.Minute, 59*time.Minute, false)
+	f(29*time.Minute, 29*time.Minute+256*time.Minute, false)
+}
+
+// TestValueSetModel holds a set against a map over hours.
+func TestValueSetModel(t *testing.T) {
+	for seed := range uint64(20) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		const limit = 40
+		minute := uint32(1000)
+		v := valueSet{swept: minute}
+		seen := map[uint64]uint32{}
+		for range 5000 {
+			if rnd.IntN(30) == 0 {
+				minute += uint32(rnd.IntN(6))
+			}
+			if rnd.IntN(2000) == 0 {
+				minute += uint32(rnd.IntN(600))
+			}
+			for k, at := range seen {
+				if minute-at >= valueMinutes {
+					delete(seen, k)
+				}
+			}
+			key := rnd.Uint64N(200) + 1
+			_, known := seen[key]
+			want := len(seen) + 1
+			if known {
+				want = 0
+			}
+			if got := v.with(key, minute, int64(len(seen)), 1<<40); got != want {
+				t.Fatalf("seed %d: %d values with %d, want %d", seed, got, key, want)
+			}
+			v.add(key, minute, limit)
+			if known || len(seen) < limit {
+				seen[key] = minute
+			}
+		}
+	}
+}
+
+func TestLimitsOnValuesComeWithAReload(t *testing.T) {
+	g := New(Options{Started: start})
+	p := g.Policy(sender("app"), Limits{}, Limits{}, false, nil)
+	var refs []uint32
+	for i := range 10 {
+		ref, _, _ := p.Admit(start, series("m", "a", fmt.Sprint(i)), 1)
+		refs = append(refs, ref)
+	}
+	p = g.Policy(sender("app"), Limits{ValuesPerLabel: 5}, Limits{}, false, nil)
+	for i, ref := range refs[:5] {
+		g.Refresh(start.Add(time.Minute), ref, series("m", "a", fmt.Sprint(i)))
+	}
+	if _, _, refused := p.Admit(start.Add(time.Minute), series("m", "a", "10"), 1); !refused {
+		t.Error("a sixth value is admitted")
+	}
+	if _, _, refused := p.Admit(start.Add(time.Minute), series("m", "a", "4", "b", "1"), 1); refused {
+		t.Error("a value of a live series is refused")
+	}
+	if n := activeOf(g, "app"); n != 11 {
+		t.Errorf("%d are active, want 11: a reload forgets nothing", n)
+	}
+}
+
+func activeOf(g *Guard, client string) (n int) {
+	g.Each(func(s Sender, active int) {
+		if s.Client == client {
+			n += active
+		}
+	})
+	return n
+}
