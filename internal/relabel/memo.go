@@ -23,7 +23,7 @@ type answer struct {
 // memo remembers what the regexp machine said. It is safe for concurrent use, and bounded: a text takes the place of another
 // only when it comes for the second time in a row, so that a million texts that come once do not sweep out those in use.
 type memo struct {
-	ask  func(text string) answer
+	ask  func(text string) answer // strings in its answers are kept
 	seed maphash.Seed
 	sets [memoSets]struct {
 		seen atomic.Uint64 // the hash of what was last asked for in vain
@@ -60,9 +60,8 @@ func (m *memo) answer(text string) answer {
 	}
 	// A hash that is another's costs a place, no more.
 	if set.seen.Swap(hash) == hash {
-		// The text may point into a push, and the answer into the text.
 		set.old.Store(last)
-		set.last.Store(&remembered{strings.Clone(text), answer{a.matched, strings.Clone(a.target), strings.Clone(a.value)}})
+		set.last.Store(&remembered{strings.Clone(text), a}) // text may point into a push
 	}
 	return a
 }

@@ -201,10 +201,10 @@ func (g *glob) match(s string) bool {
 	if g.exact {
 		return s == ""
 	}
-	if len(s) < len(g.suffix)+g.min || !strings.HasSuffix(s, g.suffix) {
+	s, ok := strings.CutSuffix(s, g.suffix)
+	if !ok {
 		return false
 	}
-	s = s[:len(s)-len(g.suffix)]
 	// The leftmost place of each text leaves the most room for the others.
 	for _, m := range g.middle {
 		if len(s) < m.min {

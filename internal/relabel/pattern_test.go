@@ -2,10 +2,13 @@ package relabel
 
 import (
 	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"unsafe"
 
 	prom "github.com/prometheus/prometheus/model/relabel"
 )
@@ -76,6 +79,85 @@ func numbers(n int) []string {
 		list[i] = "m" + strconv.Itoa(i) + "e"
 	}
 	return list
+}
+
+// TestPatternWithoutAnchors: what may begin or end anywhere is no pattern.
+func TestPatternWithoutAnchors(t *testing.T) {
+	for _, expr := range []string{"", "up", "^up", "up$", "^", "$", "^a$|^b$", "("} {
+		if _, ok := newPattern(expr); ok {
+			t.Errorf("%q is taken for a pattern", expr)
+		}
+	}
+}
+
+// TestPatternSameAsMachine tries short texts, all of them, on many small expressions.
+func TestPatternSameAsMachine(t *testing.T) {
+	texts := []string{""}
+	for from := 0; len(texts) < 1000; {
+		end := len(texts)
+		for _, s := range texts[from:end] {
+			for _, c := range []string{"a", "b", "é", "\xc3"} {
+				texts = append(texts, s+c)
+			}
+		}
+		from = end
+	}
+	r := rand.New(rand.NewPCG(7, 8))
+	parts := []string{"a", "b", "ab", ".*", ".+", ".", "é", "(a|b)", "(.*)", "(?:ab)?", "(.+)|", "|", "[ab]"}
+	patterns := 0
+	for range 3000 {
+		var expr string
+		for range r.IntN(7) {
+			expr += parts[r.IntN(len(parts))]
+		}
+		re := prom.MustNewRegexp(expr)
+		p, ok := newPattern(re.Regexp.String())
+		if !ok {
+			continue
+		}
+		patterns++
+		for range 200 {
+			text := texts[r.IntN(len(texts))]
+			at := re.FindStringSubmatchIndex(text)
+			if p.match(text) != (at != nil) {
+				t.Fatalf("%s matches %q: %v, want %v", expr, text, p.match(text), at != nil)
+			}
+			for i, g := range p.groups {
+				if at != nil && g.known && p.group(i, text) != text[at[2*i]:at[2*i+1]] {
+					t.Fatalf("%s on %q: group %d is %q, want %q", expr, text, i, p.group(i, text), text[at[2*i]:at[2*i+1]])
+				}
+			}
+		}
+	}
+	if patterns < 1500 {
+		t.Errorf("only %d of 3000 expressions are patterns", patterns)
+	}
+}
+
+// TestMemoKeepsTwo: two texts that share a place are both remembered, in texts of their own.
+func TestMemoKeepsTwo(t *testing.T) {
+	asked := 0
+	m := newMemo(func(string) answer { asked++; return answer{} })
+	place := func(text string) uint64 { return maphash.String(m.seed, text) % memoSets }
+	first, second := "0", ""
+	for i := 1; second == ""; i++ {
+		if text := strconv.Itoa(i); place(text) == place(first) {
+			second = text
+		}
+	}
+	buffer := []byte(first)
+	for range 2 {
+		m.answer(unsafe.String(&buffer[0], len(buffer)))
+	}
+	buffer[0] = 'x'
+	m.answer(second)
+	m.answer(second)
+	asked = 0
+	m.answer(first)
+	m.answer(second)
+	if asked != 0 {
+		t.Errorf("asked %d times about two texts that should be remembered", asked)
+	}
 }
 
 // TestMemo: what comes again is not asked for again, what comes once sweeps nothing out, and all of it stays bounded.

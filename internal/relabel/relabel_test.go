@@ -241,6 +241,8 @@ func TestMergedBy(t *testing.T) {
 	f(`[{source_labels: [pod], target_label: __tmp}, {regex: pod, action: labeldrop}]`, "pod=1 a=1", "pod=2 a=1", nil, 1) // __tmp will not last
 	f(`[{source_labels: [pod], target_label: __tmp}, {regex: pod, action: labeldrop}, {source_labels: [__tmp], target_label: pod}, {regex: pod, action: labeldrop}]`,
 		"pod=1 a=1", "pod=2 a=1", nil, 3) // they differed again in between
+	f(`[{source_labels: [pod], target_label: __tmp}, {regex: pod, action: labeldrop}, {source_labels: [__tmp], target_label: pod}]`,
+		"pod=1 a=1", "pod=2 a=1", nil, -1)
 	f(`[{regex: pod, action: labeldrop}, {source_labels: [a], regex: '1', action: drop}]`, "pod=1 a=1", "pod=2 a=1", nil, -1)
 	f(`[{source_labels: [pod], target_label: pod, regex: '.*', replacement: all}]`, "pod=1", "pod=2", nil, 0)
 }

@@ -169,7 +169,7 @@ func (r *rule) matches(text string) bool {
 	return r.answer(text).matched
 }
 
-// answer is for rules that have no pattern.
+// answer is for rules that have no pattern. Its strings are not of the push.
 func (r *rule) answer(text string) answer {
 	switch {
 	case r.table != nil:
