@@ -2,8 +2,7 @@
 // reports every fault at once. It reads secret files only to say what is wrong with them; it never keeps a secret of a
 // file, opens no connection and starts nothing. cmd/gateway and internal/gateway call it.
 //
-// Struct tags beside yaml: `oneof` lists the words that a key takes, `must:"positive"` forbids 0, and `later` names a
-// feature that this version does not have, so that only the default of its key is accepted.
+// Struct tags beside yaml: `oneof` lists the words that a key takes, and `must:"positive"` forbids 0.
 package config
 
 import (
@@ -82,9 +81,11 @@ type Environment struct {
 	Anonymous bool `yaml:"anonymous"`
 	// Clients by name, [a-zA-Z0-9_-]{1,64}.
 	Clients map[string]*Client `yaml:"clients"`
-	// ClientLimits are limits that every client has for itself, unless it names its own.
+	// ClientLimits are limits that every client has for itself. A client that names a key in its own limits has its own
+	// value for that key. They have the keys of all signals; requests and bytes are one sum over all signals, the other keys
+	// hold for each signal that they fit. See LimitsOf.
 	ClientLimits Limits `yaml:"client_limits"`
-	// Reduction false passes everything through rules, guard and sampling; credentials and stamps stay. Default true.
+	// Reduction false passes everything through rules, guard and sampling; credentials, stamps and rate limits stay. Default true.
 	Reduction bool          `yaml:"reduction"`
 	Upstreams Upstreams     `yaml:"upstreams"`
 	Metrics   MetricsConfig `yaml:"metrics"`
@@ -102,7 +103,8 @@ type Client struct {
 	ClientCert string `yaml:"client_cert,omitempty"`
 	// Labels are stamped on this client's pushes, over the environment's.
 	Labels map[string]string `yaml:"labels"`
-	// Limits are this client's own.
+	// Limits are this client's own, beside those of the environment. A key that is left out is as in client_limits; 0 is no
+	// limit also where client_limits has one.
 	Limits Limits `yaml:"limits"`
 	// Exempt: no limits and no guard. Default false.
 	Exempt bool `yaml:"exempt"`

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -144,5 +145,38 @@ environments:
 		if len(w) != 1 || w[0].Key != "server.max_inflight_bytes" { // depends on this machine's memory
 			t.Errorf("warnings %v", w)
 		}
+	}
+}
+
+// exampleComment finds what the example shows in comments inside an environment's signals.
+var exampleComment = regexp.MustCompile(`(?m)^      # (\w+:(?: [\[{].*)?$|\w+: [\[{].*|  - .*)`)
+
+// TestExampleComments proves that what the example shows in comments is valid as well.
+func TestExampleComments(t *testing.T) {
+	_, content := example(t)
+	_, sections, found := strings.Cut(content, "\n    metrics: ")
+	if !found {
+		t.Fatal("no metrics")
+	}
+	sections = "\n    metrics: " + sections
+	for _, m := range exampleComment.FindAllStringSubmatch(sections, -1) {
+		if key, _, ok := strings.Cut(m[1], ":"); ok && !strings.HasPrefix(m[1], " ") {
+			// Its default comes just before; two would be a doubled key.
+			line := regexp.MustCompile(`(?m)^      ` + key + `: \[\].*\n(      # ` + regexp.QuoteMeta(m[1]) + `)$`)
+			if !line.MatchString(sections) {
+				t.Errorf("no default above %q", m[1])
+			}
+			sections = line.ReplaceAllString(sections, "$1")
+		}
+	}
+	n := len(exampleComment.FindAllString(sections, -1))
+	sections = exampleComment.ReplaceAllString(sections, "      $1")
+	c, err := parse("testdata/x.yaml", []byte("environments:\n  prod:\n    anonymous: true\n    upstreams: {otlp: {url: 'https://otlp'}}"+sections), lookup)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, sections)
+	}
+	e := c.Environments["prod"]
+	if n != 7 || len(e.Metrics.RelabelConfigs) != 3 || len(e.Metrics.ResourceRelabelConfigs) != 1 || len(e.Logs.StructuredMetadata) != 2 || len(e.Traces.RelabelConfigs) != 1 {
+		t.Errorf("%d lines of comments became %+v", n, e)
 	}
 }

@@ -125,6 +125,14 @@ func (d *decoder) value(n *yaml.Node, out reflect.Value, path string) {
 	}
 }
 
+// follow returns what n stands for, if it is an alias.
+func follow(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
 // field is a key that a struct knows.
@@ -178,6 +186,9 @@ func (d *decoder) structure(n *yaml.Node, out reflect.Value, path string) {
 			continue
 		}
 		d.field(p, f, join(path, p.name))
+		if l, ok := out.Addr().Interface().(*Limits); ok && !isNull(follow(p.value)) {
+			l.name(p.name)
+		}
 	}
 	if c, ok := out.Addr().Interface().(*relabel.Config); ok && !d.under(d.bad, path) {
 		d.rule(n, c, path)
@@ -207,8 +218,6 @@ func (d *decoder) under(set map[string]bool, path string) bool {
 
 // field decodes one key of a struct and obeys its tags.
 func (d *decoder) field(p pair, f field, path string) {
-	def := reflect.New(f.value.Type()).Elem()
-	def.Set(f.value)
 	faults := len(d.faults)
 	d.value(p.value, f.value, path)
 	if len(d.faults) > faults {
@@ -219,16 +228,7 @@ func (d *decoder) field(p pair, f field, path string) {
 		d.fault(at, path, "wants %s%s", strings.ReplaceAll(words, "|", " or "), d.not(path, at))
 	} else if f.tag.Get("must") == "positive" && f.value.IsZero() && !isNull(at) {
 		d.fault(at, path, "must be over 0")
-	} else if later := f.tag.Get("later"); later != "" && !same(def, f.value) {
-		d.fault(at, path, "not yet: this version has no %s; leave the key out or at its default", later)
 	}
-}
-
-func same(a, b reflect.Value) bool {
-	if a.Kind() == reflect.Slice {
-		return a.Len() == 0 && b.Len() == 0
-	}
-	return reflect.DeepEqual(a.Interface(), b.Interface())
 }
 
 func (d *decoder) mapping(n *yaml.Node, out reflect.Value, path string) {

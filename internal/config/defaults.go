@@ -30,9 +30,13 @@ func (e *Environment) setDefaults() {
 	for _, l := range []*Limits{&e.ClientLimits, &e.Metrics.Limits, &e.Logs.Limits, &e.Traces.Limits} {
 		l.setDefaults()
 	}
+	e.ClientLimits.partial = true
 }
 
-func (c *Client) setDefaults() { c.Limits.setDefaults() }
+func (c *Client) setDefaults() {
+	c.Limits.setDefaults()
+	c.Limits.partial = true
+}
 
 func (l *Limits) setDefaults() {
 	l.BurstSeconds = 10

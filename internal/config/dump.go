@@ -77,6 +77,9 @@ func (d dumper) node(v reflect.Value) *yaml.Node {
 	case promconfig.TLSVersion:
 		return text(x.String())
 	case relabel.Regexp:
+		if x.IsZero() {
+			return nil // some actions want none, and would take the default, written out, for one
+		}
 		return text(x.String())
 	case promconfig.Header:
 		return d.header(x)
@@ -121,6 +124,7 @@ func (d dumper) node(v reflect.Value) *yaml.Node {
 
 // fields appends the keys of struct v, those of its inlined structs too, to n.
 func (d dumper) fields(n *yaml.Node, v reflect.Value) {
+	limits, _ := v.Interface().(Limits)
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		name, opts, _ := strings.Cut(f.Tag.Get("yaml"), ",")
@@ -132,7 +136,14 @@ func (d dumper) fields(n *yaml.Node, v reflect.Value) {
 		case opts == "inline":
 			d.fields(n, value)
 			continue
-		case name == "" || name == "-" || strings.Contains(opts, "omitempty") && empty(value):
+		case name == "" || name == "-":
+			continue
+		case limits.partial:
+			// A 0 that is written takes away what would hold otherwise, and a default that is not must not do so.
+			if !limits.names(i) {
+				continue
+			}
+		case strings.Contains(opts, "omitempty") && empty(value):
 			continue
 		}
 		child := d.node(value)

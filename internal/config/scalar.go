@@ -31,9 +31,7 @@ func (d *decoder) text(n *yaml.Node, path, want string) (string, bool) {
 
 // not says what a value is instead of what it should be, unless that must not be shown.
 func (d *decoder) not(path string, n *yaml.Node) string {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
+	n = follow(n)
 	if d.env[path] {
 		return ", not what the environment variable holds"
 	}

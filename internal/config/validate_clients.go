@@ -38,6 +38,8 @@ func (v *validator) environment(path, envName string, e *Environment) {
 	v.misplaced(path+".metrics.limits", "metrics", logsOnly, tracesOnly)
 	v.misplaced(path+".logs.limits", "logs", metricsOnly, tracesOnly)
 	v.misplaced(path+".traces.limits", "traces", metricsOnly, logsOnly, []string{"active_series"})
+	v.rules(path, e)
+	v.limits(path, e)
 }
 
 // sampling checks the shares of traces that are kept.
