@@ -1,7 +1,11 @@
 package otlp_test
 
 import (
+	"fmt"
 	"testing"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
@@ -30,9 +34,29 @@ func oneAttributeDropped() *labels.Change {
 	return &labels.Change{Keep: []uint64{keep}}
 }
 
+// varied is a typical push in which two attributes of each point have values of their own.
+func varied(t testing.TB, items int) []byte {
+	raw, _ := typical("metrics", items)
+	req := pmetricotlp.NewExportRequest()
+	if err := req.UnmarshalProto(raw); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, rm := range req.Metrics().ResourceMetrics().All() {
+		for _, m := range rm.ScopeMetrics().At(0).Metrics().All() {
+			eachPoint(m, func(attrs pcommon.Map) {
+				n++
+				attrs.PutStr("k8s.attribute.name_1", fmt.Sprint("some-value-", n%10))
+				attrs.PutInt("http.attribute.number_3", int64(n))
+			})
+		}
+	}
+	return must(req.MarshalProto())
+}
+
 func BenchmarkPoints(b *testing.B) {
 	const items = 1000
-	raw, _ := typical("metrics", items)
+	raw := varied(b, items)
 	p := references["metrics"].http
 	run := func(name string, stamps []labels.Label, change *labels.Change, views bool) {
 		b.Run(name, func(b *testing.B) {

@@ -248,7 +248,7 @@ func (w *pointWriter) changed(dst, msg []byte, num int32, c *labels.Change) []by
 	p, l := w.p, &w.p.layout
 	p.text.reset()
 	sound(nil, l.read(msg, num, nil))
-	sound(nil, l.resolve(p.stamps, &p.text))
+	sound(nil, l.resolve(&p.text))
 	clear(w.stamps.seen)
 	dst, at := wire.OpenMessage(dst, 1, len(msg))
 	done := 0 // how much of msg is in dst
@@ -301,7 +301,7 @@ func (w *pointWriter) keeps(a *pointAttr, c *labels.Change) bool {
 
 // stamp appends stamp s, if rules leave it.
 func (w *pointWriter) stamp(dst []byte, num int32, s int, c *labels.Change) []byte {
-	if rank := w.p.layout.stamps[s]; rank >= 0 && !c.Keeps(rank) && !ofPoint.reserved(w.stamps.stamps[s].Name) {
+	if rank := w.p.layout.ranks[s]; rank >= 0 && !c.Keeps(rank) && !ofPoint.reserved(w.stamps.stamps[s].Name) {
 		return dst
 	}
 	return appendStamp(dst, num, w.stamps.stamps[s])

@@ -22,6 +22,8 @@ type layout struct {
 	// trees: arrays or maps are among the values; whether those have a text is not known from names.
 	trees bool
 	order []int32
+	// stamps overwrite the attributes of their names.
+	stamps labels.Set
 
 	// What follows is good for points that stand in the same scope, once resolve has been called.
 	resolved bool
@@ -30,16 +32,19 @@ type layout struct {
 	fixed labels.Set
 	named bool
 	own   []ownLabel
-	// stamps say of each stamp where it is in the Set; -1 if it is not.
-	stamps []int
+	// ranks say of each stamp where it is in the Set; -1 if it is not.
+	ranks []int
 }
 
 // pointAttr is an attribute of a point.
 type pointAttr struct {
 	attribute
-	start, end int // of the field, in the point
+	kv         []byte // as it stands
+	start, end int    // of its field, in the point
 	doubled    bool
-	stamp      int    // which one overwrites it; -1: none
+	stamp      int        // which one overwrites it; -1: none
+	sum        labels.Key // what it adds to the key, if summed
+	summed     bool
 	rank       int    // where it is in the Set; -1: it is not
 	text       string // of an array or a map, once resolved
 }
@@ -65,12 +70,17 @@ func (l *layout) add(kv []byte, start, end int, c ingest.Charge) error {
 		l.list = append(l.list, pointAttr{})
 	}
 	a := &l.list[l.n]
-	name, empty := a.name, a.empty()
-	if err := a.read(kv); err != nil {
-		return err
-	}
-	if l.n >= l.before || empty != a.empty() || !bytes.Equal(name, a.name) {
-		l.same = false
+	if l.n < l.before && bytes.Equal(kv, a.kv) {
+		// Mostly a point differs from the one before in one attribute, or in two: then the others need not be read again.
+	} else {
+		name, empty := a.name, a.empty()
+		if err := a.read(kv); err != nil {
+			return err
+		}
+		a.kv, a.summed = kv, false
+		if l.n >= l.before || empty != a.empty() || !bytes.Equal(name, a.name) {
+			l.same = false
+		}
 	}
 	l.trees = l.trees || a.kind == isArray || a.kind == isMap
 	a.start, a.end, a.text = start, end, ""
@@ -78,13 +88,17 @@ func (l *layout) add(kv []byte, start, end int, c ingest.Charge) error {
 	return nil
 }
 
-// end is called when all attributes have been added.
+// end is called when all attributes have been added. It finds out which are doubled and which are stamped.
 func (l *layout) end(c ingest.Charge) error {
 	if l.same && l.n == l.before {
 		return nil
 	}
 	l.resolved = false
 	list := l.list[:l.n]
+	for i := range list {
+		a := &list[i]
+		a.summed, a.stamp = false, l.stamp(a.name)
+	}
 	if len(list) > fewAttributes {
 		return l.markSorted(list, c)
 	}
@@ -99,6 +113,16 @@ func (l *layout) end(c ingest.Charge) error {
 		}
 	}
 	return nil
+}
+
+// stamp returns which stamp has that name, -1 if none has.
+func (l *layout) stamp(name []byte) int {
+	for i := range l.stamps.All {
+		if l.stamps.All[i].Name == string(name) {
+			return i
+		}
+	}
+	return -1
 }
 
 // markSorted marks what is doubled where looking at each pair would take too long.
@@ -154,15 +178,15 @@ func (at *attribute) empty() bool {
 }
 
 // resolve finds out which label each attribute is, and where in the Set it stands.
-func (l *layout) resolve(stamps []labels.Label, text *attributes) error {
+func (l *layout) resolve(text *attributes) error {
 	if l.resolved && !l.trees {
 		return nil
 	}
 	l.resolved = true
-	l.own, l.stamps = l.own[:0], l.stamps[:0]
-	for i, s := range stamps {
-		l.stamps = append(l.stamps, -1)
-		if !l.shadowed(s.Name) {
+	l.own, l.ranks = l.own[:0], l.ranks[:0]
+	for i, s := range l.stamps.All {
+		l.ranks = append(l.ranks, -1)
+		if s.Value != "" && !l.shadowed(s.Name) {
 			l.own = append(l.own, ownLabel{name: s.Name, i: i, stamp: true})
 		}
 	}
@@ -170,7 +194,6 @@ func (l *layout) resolve(stamps []labels.Label, text *attributes) error {
 		a := &l.list[i]
 		name := textOf(a.name)
 		a.rank = -1
-		a.stamp = slices.IndexFunc(stamps, func(s labels.Label) bool { return s.Name == name })
 		if a.stamp >= 0 || a.doubled || a.empty() || l.shadowed(name) {
 			continue
 		}
@@ -192,7 +215,7 @@ func (l *layout) resolve(stamps []labels.Label, text *attributes) error {
 			before++
 		}
 		if o.stamp {
-			l.stamps[o.i] = i + before
+			l.ranks[o.i] = i + before
 		} else {
 			l.list[o.i].rank = i + before
 		}
@@ -241,8 +264,7 @@ func (l *layout) appendTo(set *labels.Set, p *points) error {
 		set.All, set.Keys = append(set.All, fixed.All[:n]...), append(set.Keys, fixed.Keys[:n]...)
 		fixed.All, fixed.Keys = fixed.All[n:], fixed.Keys[n:]
 		if o.stamp {
-			s := p.stamps[o.i]
-			set.Add(s, p.keys.Sum(labels.Own, []byte(s.Name), []byte(s.Value)))
+			set.Add(l.stamps.All[o.i], l.stamps.Keys[o.i])
 			continue
 		}
 		a := &l.list[o.i]
@@ -253,11 +275,7 @@ func (l *layout) appendTo(set *labels.Set, p *points) error {
 				return err
 			}
 		}
-		place, hashed := labels.Own, a.data
-		if a.kind != isString {
-			place, hashed = labels.Typed, a.encoded
-		}
-		set.Add(labels.Label{Name: o.name, Value: value}, p.keys.Sum(place, a.name, hashed))
+		set.Add(labels.Label{Name: o.name, Value: value}, p.sumOfOwn(a))
 	}
 	set.All, set.Keys = append(set.All, fixed.All...), append(set.Keys, fixed.Keys...)
 	return nil

@@ -21,7 +21,6 @@ type points struct {
 	left, grow int
 
 	charge ingest.Charge
-	stamps []labels.Label
 	keys   *labels.Hasher
 	layout layout
 	// shown holds the texts of resources' labels, for the whole push; text those of the point at hand.

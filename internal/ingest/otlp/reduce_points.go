@@ -3,7 +3,6 @@ package otlp
 import (
 	"encoding/binary"
 	"math"
-	"slices"
 	"unsafe"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
@@ -19,7 +18,7 @@ func (b *batch) reducePoints(r *ingest.Reducer) error {
 	if r.Judge == nil && r.Resource == nil {
 		return nil
 	}
-	p := &points{charge: r.Charge, stamps: r.Stamps, keys: r.Keys}
+	p := &points{charge: r.Charge, keys: r.Keys}
 	if err := p.charge.Take(b.items * int(unsafe.Sizeof(pointAt{}))); err != nil {
 		return err
 	}
@@ -104,6 +103,11 @@ func (p *points) judge(r *ingest.Reducer) error {
 		return full
 	}
 	p.series = series
+	l := &p.layout
+	l.stamps.All = r.Stamps
+	for _, s := range r.Stamps {
+		l.stamps.Keys = append(l.stamps.Keys, p.keys.Sum(labels.Own, []byte(s.Name), []byte(s.Value)))
+	}
 	// What view takes is booked here, as if it were asked about every resource: it has no way to say that there is no room.
 	var ofPoints, ofResources int
 	for i := range p.resources {
@@ -124,12 +128,11 @@ func (p *points) judge(r *ingest.Reducer) error {
 			}
 		}
 	}
-	l := &p.layout
-	n := len(l.list) + len(p.stamps)
+	n := len(l.list) + len(r.Stamps)
 	if err := p.charge.Take(2*(ofPoints+ofResources) + n*int(unsafe.Sizeof(ownLabel{}))); err != nil {
 		return err
 	}
-	l.own, l.stamps = make([]ownLabel, 0, n), make([]int, 0, len(p.stamps))
+	l.own, l.ranks = make([]ownLabel, 0, n), make([]int, 0, len(r.Stamps))
 	r.Judge(series, p.view)
 	return nil
 }
@@ -206,29 +209,48 @@ func flagsOf(k kind) int32 {
 
 // key is the key of the point in layout.
 func (p *points) key(sum labels.Key) (key, overwritten labels.Key, need int) {
-	h := p.keys
-	h.BeginWith(sum)
-	var doubled labels.Key
-	for i := range p.layout.list[:p.layout.n] {
-		a := &p.layout.list[i]
-		switch {
-		case a.empty():
-		case a.doubled && !p.stamped(a.name):
-			// In a place of its own: which of two comes first matters.
-			doubled = doubled.Plus(h.Sum(labels.Overwritten, a.name, a.encoded))
-		case a.kind == isString && string(a.name) != metricName:
-			h.Add(a.name, a.data)
-		default:
-			h.AddTyped(a.name, a.encoded)
+	list := p.layout.list[:p.layout.n]
+	stamped := false
+	for i := range list {
+		a := &list[i]
+		if a.kind != isString {
 			need += textBytes(&a.attribute)
 		}
+		if a.stamp >= 0 {
+			stamped = true
+		} else if !a.empty() {
+			sum = sum.Plus(p.sumOfOwn(a))
+		}
 	}
-	key, overwritten = h.End()
-	return key.Plus(doubled), overwritten, need
+	p.keys.BeginWith(sum)
+	if stamped {
+		for i := range list {
+			if a := &list[i]; a.stamp >= 0 && a.kind == isString {
+				p.keys.Add(a.name, a.data)
+			} else if a.stamp >= 0 && !a.empty() {
+				p.keys.AddTyped(a.name, a.encoded)
+			}
+		}
+	}
+	key, overwritten = p.keys.End()
+	return key, overwritten, need
 }
 
-func (p *points) stamped(name []byte) bool {
-	return slices.ContainsFunc(p.stamps, func(s labels.Label) bool { return s.Name == string(name) })
+// sumOfOwn is what an attribute of a point that is not empty adds to its key.
+func (p *points) sumOfOwn(a *pointAttr) labels.Key {
+	if !a.summed {
+		a.summed = true
+		switch {
+		case a.doubled:
+			// In a place of its own: which of two comes first matters.
+			a.sum = p.keys.Sum(labels.Overwritten, a.name, a.encoded)
+		case a.kind == isString && string(a.name) != metricName:
+			a.sum = p.keys.Sum(labels.Own, a.name, a.data)
+		default:
+			a.sum = p.keys.Sum(labels.Typed, a.name, a.encoded)
+		}
+	}
+	return a.sum
 }
 
 // textBytes is what the text of a value takes at most, and what making it takes.
@@ -321,15 +343,15 @@ func (p *points) sumOfScopeAttributes(msg []byte) (sum labels.Key) {
 	return sum
 }
 
-// view fills set with the labels of point i. It cannot fail: all that it takes has been booked, and what it reads was read.
+// view fills set with the labels of point i, in their order. It cannot fail: all that it takes has been booked, and what it
+// reads was read.
 func (p *points) view(i int, set *labels.Set) {
 	l, metric := &p.layout, int(p.at[i].metric)
 	p.text.reset()
 	sound(nil, l.read(p.point(i), messages[p.metrics[metric].kind].attrs, nil))
 	l.use(p, metric)
-	sound(nil, l.resolve(p.stamps, &p.text))
+	sound(nil, l.resolve(&p.text))
 	sound(nil, l.appendTo(set, p))
-	set.Sort()
 }
 
 // addShared adds the labels that all points of a scope share, but for the metric's name.
