@@ -44,7 +44,8 @@ const (
 	eachTop  = 0x8080808080808080
 
 	// sweepWithin is after how many minutes a shard is swept by whoever comes next, so that stamps, which count in a cycle,
-	// are never ambiguous: what survived a sweep was at most IdleMinutes old, and whoever came before, at most IdleMinutes ago.
+	// are never ambiguous: what survived a sweep was at most IdleMinutes old then, and the sweep that comes too late finds
+	// all idle or somebody here IdleMinutes before.
 	sweepWithin = cycle - 2*IdleMinutes
 )
 
@@ -67,7 +68,7 @@ func slotOf(g int, m uint64) int { return g*groupSlots + bits.TrailingZeros64(m)
 // as touched writes it.
 func (s *shard) begin(t *Table) (minute uint32) {
 	now := t.now()
-	if now-s.seen > IdleMinutes || now-s.swept >= sweepWithin {
+	if now-s.swept >= sweepWithin {
 		s.sweep(t, now)
 	}
 	s.seen = now
