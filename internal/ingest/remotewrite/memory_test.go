@@ -8,11 +8,13 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
@@ -20,7 +22,7 @@ import (
 const uncharged = 16 << 10
 
 // books are the account of one push. The failAt-th taking fails; 0: none does.
-type books struct{ booked, takes, failAt int }
+type books struct{ booked, takes, failAt, rooms int }
 
 func (b *books) charge(n int) *fault.Error {
 	if b.takes++; b.takes == b.failAt {
@@ -31,19 +33,59 @@ func (b *books) charge(n int) *fault.Error {
 }
 
 // through sends raw through the door into a buffer as the road lends it, and returns what that allocated besides. Garbage
-// counts: the collector may come too late.
-func through(p *ingest.Protocol, raw []byte, e ingest.Edit, b *books) (allocated int, err error) {
+// counts: the collector may come too late. Without say nothing is reduced.
+func through(p *ingest.Protocol, raw []byte, e ingest.Edit, b *books, say func(*ingest.Series)) (allocated int, err error) {
 	e.Charge = b.charge
+	r := b.reducer(e.Stamps, say)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	batch, err := p.Decode(raw, ingest.Content{Charge: b.charge})
 	if err != nil {
 		return 0, err
 	}
+	if say != nil {
+		if err := batch.Reduce(r); err != nil {
+			return 0, err
+		}
+	}
 	dst := make([]byte, 0, batch.Bound(e))
 	_, err = batch.Encode(dst, e)
 	runtime.ReadMemStats(&after)
 	return int(after.TotalAlloc-before.TotalAlloc) - cap(dst), err
+}
+
+// reducer is one that looks at every series before say judges it.
+func (b *books) reducer(stamps []labels.Label, say func(*ingest.Series)) *ingest.Reducer {
+	set := labels.Set{All: make([]labels.Label, 0, 2*maxLabels), Keys: make([]labels.Key, 0, 2*maxLabels)}
+	return &ingest.Reducer{
+		Stamps: stamps,
+		Charge: b.charge,
+		Keys:   labels.NewHasher(labels.NewSeed(), labels.Key{}, stamps),
+		Room: func(n int) ([]ingest.Series, *fault.Error) {
+			size := n * int(unsafe.Sizeof(ingest.Series{}))
+			if err := b.charge(size); err != nil {
+				return nil, err
+			}
+			b.rooms += size
+			return make([]ingest.Series, n), nil
+		},
+		Judge: func(ss []ingest.Series, view func(int, *labels.Set)) {
+			for i := range ss {
+				set.Reset()
+				view(i, &set)
+				say(&ss[i])
+			}
+		},
+	}
+}
+
+// bring gives every series two labels more.
+func bring() func(*ingest.Series) {
+	c := &labels.Change{Keep: make([]uint64, 1+maxLabels/32), Add: []labels.Label{{Name: "a_new", Value: "1"}, {Name: "z_new", Value: strings.Repeat("x", 100)}}}
+	for i := range c.Keep {
+		c.Keep[i] = 1<<64 - 1
+	}
+	return func(s *ingest.Series) { s.Change = c }
 }
 
 // greedy is a push that is made to take more memory than it brings.
@@ -108,11 +150,18 @@ func greedyPushes() []greedy {
 
 // TestMemoryIsBooked: a push allocates no more than it has booked, whatever it looks like.
 func TestMemoryIsBooked(t *testing.T) {
+	const reduced = 3 // stamps, and labels that come
 	for _, g := range greedyPushes() {
 		for _, form := range g.door.Forms {
-			for _, stamps := range stampSets[:2] {
+			for i, stamps := range stampSets {
+				var say func(*ingest.Series)
 				var b books
-				allocated, err := through(g.door, g.raw, ingest.Edit{Form: form, Stamps: stamps}, &b)
+				if i == reduced {
+					say = bring()
+				}
+				allocated, err := through(g.door, g.raw, ingest.Edit{Form: form, Stamps: stamps}, &b, say)
+				b.booked -= b.rooms
+				allocated -= b.rooms
 				if err != nil {
 					t.Errorf("%s as %s: %v", g.name, form.Name, err)
 				}
@@ -127,22 +176,25 @@ func TestMemoryIsBooked(t *testing.T) {
 	}
 }
 
-// TestNoRoom: where a taking fails, in Bound too, the push ends as Overloaded, which senders repeat, and takes nothing more.
+// TestNoRoom: where a taking fails, in Reduce and Bound too, the push ends as Overloaded, which senders repeat, and takes
+// nothing more.
 func TestNoRoom(t *testing.T) {
 	for _, g := range greedyPushes() {
 		for _, form := range g.door.Forms {
-			e := ingest.Edit{Form: form, Stamps: stampSets[1]}
-			var free books
-			_, _ = through(g.door, g.raw, e, &free)
-			for n := 1; n <= free.takes; n++ {
-				b := books{failAt: n}
-				allocated, err := through(g.door, g.raw, e, &b)
-				var f *fault.Error
-				if !errors.As(err, &f) || f.HTTPStatus() != http.StatusServiceUnavailable {
-					t.Errorf("%s as %s: taking %d of %d failed: %v, want 503", g.name, form.Name, n, free.takes, err)
-				}
-				if b.takes > n || allocated > b.booked+b.booked/8+uncharged {
-					t.Errorf("%s as %s: taking %d of %d failed: %d takings, %d bytes allocated, %d booked", g.name, form.Name, n, free.takes, b.takes, allocated, b.booked)
+			for _, say := range []func(*ingest.Series){nil, bring()} {
+				e := ingest.Edit{Form: form, Stamps: stampSets[1]}
+				var free books
+				_, _ = through(g.door, g.raw, e, &free, say)
+				for n := 1; n <= free.takes; n++ {
+					b := books{failAt: n}
+					allocated, err := through(g.door, g.raw, e, &b, say)
+					var f *fault.Error
+					if !errors.As(err, &f) || f.HTTPStatus() != http.StatusServiceUnavailable {
+						t.Errorf("%s as %s: taking %d of %d failed: %v, want 503", g.name, form.Name, n, free.takes, err)
+					}
+					if b.takes > n || allocated > b.booked+b.booked/8+uncharged {
+						t.Errorf("%s as %s: taking %d of %d failed: %d takings, %d bytes allocated, %d booked", g.name, form.Name, n, free.takes, b.takes, allocated, b.booked)
+					}
 				}
 			}
 		}

@@ -117,7 +117,7 @@ type reduction struct {
 	any bool
 	// mostAdds is how many labels come to one series at most.
 	mostAdds int
-	starts   []uint32 // where in the push each series begins; built when a view is first asked for
+	starts   []uint32 // where in the push each series begins; built when a series is first shown
 
 	// What an encoder met: all that did not leave, what of that was dropped on purpose, and how many unknown fields it had.
 	gone, held ingest.Count
@@ -140,40 +140,28 @@ func (d *reduction) judge(r *ingest.Reducer, ss []ingest.Series, view func(i int
 	}
 }
 
+// indexEntry is what the index takes for a series. It is booked before anything is judged: what is shown has to be true, for
+// it is remembered, and there is no way to say in the middle that there is no room.
+const indexEntry = 4
+
 // at returns series i of raw. advance finds the next series of a push.
-func (d *reduction) at(i int, raw []byte, books *booking, advance func(msg []byte, f *wire.Field) []byte) []byte {
+func (d *reduction) at(i int, raw []byte, advance func(msg []byte, f *wire.Field) []byte) []byte {
 	if d.starts == nil {
-		d.starts = d.index(raw, books, advance)
+		d.index(raw, advance)
 	}
 	var f wire.Field
-	if d.starts != nil {
-		next(raw[d.starts[i]:], &f)
-		return f.Data
-	}
-	// Without room the push is refused when all are judged. Until then what is shown has to be true, for it is remembered.
-	return walkTo(i, raw, advance)
-}
-
-// index says where in raw each series begins: nil where there is no room.
-func (d *reduction) index(raw []byte, books *booking, advance func(msg []byte, f *wire.Field) []byte) []uint32 {
-	starts, ok := room[uint32](books, nil, len(d.all))
-	if !ok {
-		return nil
-	}
-	var f wire.Field
-	for msg := raw; len(starts) < len(d.all); {
-		msg = advance(msg, &f)
-		starts = append(starts, uint32(len(raw)-len(msg)-len(f.Raw)))
-	}
-	return starts
-}
-
-func walkTo(i int, raw []byte, advance func(msg []byte, f *wire.Field) []byte) []byte {
-	var f wire.Field
-	for ; i >= 0; i-- {
-		raw = advance(raw, &f)
-	}
+	next(raw[d.starts[i]:], &f)
 	return f.Data
+}
+
+// index notes where in raw each series begins.
+func (d *reduction) index(raw []byte, advance func(msg []byte, f *wire.Field) []byte) {
+	d.starts = make([]uint32, 0, len(d.all))
+	var f wire.Field
+	for msg := raw; len(d.starts) < len(d.all); {
+		msg = advance(msg, &f)
+		d.starts = append(d.starts, uint32(len(raw)-len(msg)-len(f.Raw)))
+	}
 }
 
 // fate is what becomes of a series that leaves.

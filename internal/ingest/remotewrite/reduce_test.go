@@ -141,14 +141,14 @@ func randomBytes(r *rand.Rand) []byte {
 
 func TestReduceV1LikeStructs(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 11))
-	for range 1200 {
+	for range 800 {
 		reducesV1(t, must(randomV1(r).Marshal()), judgeFrom(randomBytes(r)))
 	}
 }
 
 func TestReduceV2LikeStructs(t *testing.T) {
 	r := rand.New(rand.NewPCG(12, 12))
-	for range 1200 {
+	for range 800 {
 		raw := must(randomV2(r).Marshal())
 		if r.IntN(4) == 0 {
 			raw = shuffleV2(r, raw)

@@ -172,6 +172,9 @@ func (b *batchV1) Reduce(r *ingest.Reducer) error {
 		return overloaded
 	}
 	b.books.charge = r.Charge
+	if !b.books.take(indexEntry * len(ss)) {
+		return b.books.err
+	}
 	var f wire.Field
 	msg := b.raw
 	for i := range ss {
@@ -183,14 +186,14 @@ func (b *batchV1) Reduce(r *ingest.Reducer) error {
 	b.reduction.judge(r, ss, func(i int, set *labels.Set) {
 		v := viewer{r: r, set: set, stamps: r.Stamps}
 		var f wire.Field
-		for msg := b.reduction.at(i, b.raw, &b.books, b.nextSeries); len(msg) > 0; {
+		for msg := b.reduction.at(i, b.raw, b.nextSeries); len(msg) > 0; {
 			if msg = next(msg, &f); f.Num == v1Labels {
 				v.add(readLabel(f.Data))
 			}
 		}
 		v.close()
 	})
-	return b.books.err
+	return nil
 }
 
 // nextSeries reads the next series of a push, of which there is one, into f.

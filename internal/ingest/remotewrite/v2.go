@@ -297,7 +297,7 @@ func (b *batchV2) Reduce(r *ingest.Reducer) error {
 		return overloaded
 	}
 	b.books.charge = r.Charge
-	if !b.index() {
+	if !b.books.take(indexEntry*len(ss)) || !b.index() {
 		return b.books.err
 	}
 	var f wire.Field
@@ -310,7 +310,7 @@ func (b *batchV2) Reduce(r *ingest.Reducer) error {
 	}
 	b.reduction.judge(r, ss, func(i int, set *labels.Set) {
 		v := viewer{r: r, set: set, stamps: r.Stamps}
-		for refs := (refs{msg: b.reduction.at(i, b.raw, &b.books, b.nextSeries)}); ; {
+		for refs := (refs{msg: b.reduction.at(i, b.raw, b.nextSeries)}); ; {
 			name, value, ok := refs.pair()
 			if !ok {
 				break
@@ -319,7 +319,7 @@ func (b *batchV2) Reduce(r *ingest.Reducer) error {
 		}
 		v.close()
 	})
-	return b.books.err
+	return nil
 }
 
 // nextSeries reads the next series of a push that is not bad, of which there is one, into f.

@@ -296,7 +296,7 @@ func TestDroppedSymbolsDoNotLeave(t *testing.T) {
 
 // A rule that brings a long text to many series is seen in Bound: in 1.0 as often as it comes, in 2.0 once.
 func TestBoundSeesWhatComes(t *testing.T) {
-	const series, text = 2000, 1 << 16
+	const series, text = 300, 1 << 16
 	r := reducetest.New(t, nil, reducetest.Rules(t, "[{target_label: text, replacement: "+strings.Repeat("x", text)+"}]"), nil)
 	f := func(p *ingest.Protocol, raw []byte, form *ingest.Form, least, most int) {
 		t.Helper()
@@ -405,7 +405,7 @@ func TestReduceAllocations(t *testing.T) {
 			r := hits(stampSets[1], say)
 			e := ingest.Edit{Form: form, Stamps: stampSets[1]}
 			var dst []byte
-			return testing.AllocsPerRun(10, func() {
+			return testing.AllocsPerRun(5, func() {
 				b, err := p.Decode(raw, ingest.Content{})
 				if err == nil {
 					err = b.Reduce(r)
@@ -421,9 +421,9 @@ func TestReduceAllocations(t *testing.T) {
 				}
 			})
 		}
-		few, many := allocs(push(10)), allocs(push(1000))
+		few, many := allocs(push(10)), allocs(push(500))
 		if form == p.Forms[0] && few != many || many > most { // conversions keep a table, which grows
-			t.Errorf("%s as %s: %v allocations for 10 series, %v for 1000, want %v at most", p.Name, form.Name, few, many, most)
+			t.Errorf("%s as %s: %v allocations for 10 series, %v for 500, want %v at most", p.Name, form.Name, few, many, most)
 		}
 	}
 	for _, say := range []func(int, *ingest.Series){passAll, dropTenth, dropTwo, replaceOne} {
