@@ -22,7 +22,7 @@ const module = "github.com/telemetry-gateway/telemetry-gateway/"
 // arrows says which rooms a room may import. What is missing may import nothing of ours. Tests may import anything.
 var arrows = map[string][]string{
 	"cmd/gateway":                 {"internal/config", "internal/gateway", "internal/demo"},
-	"internal/gateway":            {"internal/config", "internal/egress", "internal/fault", "internal/ingest", "internal/ingest/jaeger", "internal/ingest/loki", "internal/ingest/otlp", "internal/ingest/remotewrite", "internal/ingest/zipkin", "internal/labels", "internal/limits", "internal/secret", "internal/tenant"},
+	"internal/gateway":            {"internal/config", "internal/egress", "internal/fault", "internal/ingest", "internal/ingest/jaeger", "internal/ingest/loki", "internal/ingest/otlp", "internal/ingest/remotewrite", "internal/ingest/zipkin", "internal/guard", "internal/labels", "internal/limits", "internal/reduce", "internal/secret", "internal/tenant"},
 	"internal/ingest":             {"internal/fault", "internal/labels"},
 	"internal/ingest/reducetest":  {"internal/fault", "internal/ingest", "internal/labels"},
 	"internal/ingest/jaeger":      {"internal/fault", "internal/ingest", "internal/ingest/otlp", "internal/wire"},
@@ -33,6 +33,10 @@ var arrows = map[string][]string{
 	"internal/config":             {"internal/secret"},
 	"internal/egress":             {"internal/fault"},
 	"internal/limits":             {"internal/fault"},
+	"internal/series":             {"internal/labels"},
+	"internal/relabel":            {"internal/labels"},
+	"internal/guard":              {"internal/labels"},
+	"internal/reduce":             {"internal/fault", "internal/guard", "internal/ingest", "internal/labels", "internal/relabel", "internal/series"},
 	"internal/tenant":             {"internal/fault", "internal/secret"},
 	"internal/demo":               {"internal/fakecloud"},
 }

@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(runCommand(), demoCommand(), checkCommand(), versionCommand())
+	root.AddCommand(runCommand(), demoCommand(), checkCommand(), explainCommand(), versionCommand())
 	switch cmd, err := root.ExecuteContextC(ctx); {
 	case err == nil:
 		return exitFine

@@ -74,6 +74,10 @@ func (g *Gateway) adminHandler() http.Handler {
 	status("inflight", func() (any, error) {
 		return map[string]int64{"bytes": g.inflight.Used(), "max_bytes": int64(g.state.Load().cfg.Server.MaxInflightBytes)}, nil
 	})
+	status("limits", func() (any, error) { return g.limits(time.Now()), nil })
+	status("collisions", func() (any, error) { return g.reduce.Collisions(), nil })
+	mux.HandleFunc("GET /api/v1/status/cardinality", g.serveCardinality)
+	mux.HandleFunc("POST /api/v1/explain", g.serveExplain)
 	status("buildinfo", func() (any, error) { return map[string]string{"version": g.version}, nil })
 	// The paths of net/http/pprof, without its registration on the process-wide mux.
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

@@ -25,7 +25,8 @@ func (g *Gateway) forward(p *push, x *exit, batch ingest.Batch, f *ingest.Form) 
 	}
 	p.heldBack(out.result)
 	if batch.Items() > 0 && out.result.Sent.Items == 0 && len(p.entry.dropped) > 0 {
-		return ingest.Answer{Refused: p.refusals}, nil
+		p.giveBack()
+		return ingest.Answer{Refused: p.told(), Written: out.result.Held}, nil
 	}
 	// While upstream is waited for, nothing is held but what is being sent, and of a push that may have to go again as
 	// another version the body that it came in.
@@ -49,18 +50,20 @@ func (g *Gateway) forward(p *push, x *exit, batch ingest.Batch, f *ingest.Form) 
 		return answer, errOtherForm
 	}
 	if err != nil {
-		return answer, x.blame(err, res, until)
+		return answer, p.pushBack(x.blame(err, res, until))
 	}
 	if form.Version == 2 {
 		g.rememberV2(x)
 	} else {
 		answer.Written = out.result.Sent
 	}
+	answer.Written = answer.Written.Add(out.result.Held)
+	g.metrics.metadataBytes.WithLabelValues(x.Environment).Add(float64(out.result.MetadataBytes))
 	answer.Message = x.Clean(answer.Message)
 	answer.Rejected = min(answer.Rejected, out.result.Sent.Items) // upstream's word, but no more than there was
 	p.forwarded(out, answer.Rejected)
 	g.lost(out.result.Lost)
-	answer.Refused = p.refusals
+	answer.Refused = p.told()
 	return answer, nil
 }
 
@@ -142,6 +145,9 @@ var errOtherForm = errors.New("upstream does not speak remote_write v2")
 func (g *Gateway) forwardAsV1(p *push, x *exit) (ingest.Answer, error) {
 	batch, err := p.read()
 	if err != nil {
+		return ingest.Answer{}, err
+	}
+	if err := p.reduce(batch); err != nil {
 		return ingest.Answer{}, err
 	}
 	answer, err := g.forward(p, x, batch, formOf(p.protocol, 1))

@@ -16,6 +16,7 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/limits"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/reduce"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/secret"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/tenant"
 )
@@ -27,6 +28,8 @@ type Gateway struct {
 	routes   *routes
 	pool     ingest.Pool
 	inflight *limits.InFlight
+	meters   *limits.Meters
+	reduce   *reduce.Engine
 	books    *ledger
 	metrics  *metrics
 	throttle throttle
@@ -64,13 +67,16 @@ type Options struct {
 func New(cfg *config.Config, o Options) (*Gateway, error) {
 	g := &Gateway{
 		log: o.Log, version: o.Version, routes: newRoutes(protocols),
-		inflight: limits.NewInFlight(int64(cfg.Server.MaxInflightBytes)), books: newLedger(), secrets: secret.New(o.Log),
+		inflight: limits.NewInFlight(int64(cfg.Server.MaxInflightBytes)), meters: limits.NewMeters(), books: newLedger(), secrets: secret.New(o.Log),
+		reduce: reduce.New(reduce.Options{
+			Log: o.Log, MaxSeries: cfg.Server.MaxSeries, Warmup: time.Duration(cfg.Server.GuardWarmup), ExampleValues: cfg.Server.ExampleValues,
+		}),
 	}
 	g.metrics = newMetrics(o.Version, g.books)
 	g.metrics.gauge("gateway_inflight_bytes", "Memory that pushes in flight hold.", func() float64 { return float64(g.inflight.Used()) })
 	g.metrics.gauge("gateway_secret_stale", "Secret files that cannot be used as they are; their last good content is in force.",
 		func() float64 { return float64(len(g.secrets.Stale())) })
-	g.metrics.registry.MustRegister(versions{g})
+	g.metrics.registry.MustRegister(versions{g}, reductions{g})
 	for _, p := range protocols {
 		for _, reason := range tenant.Reasons() {
 			g.metrics.authFailures.WithLabelValues(p.Name, string(reason))
@@ -98,6 +104,10 @@ func (g *Gateway) serve(p *push) (ingest.Answer, error) {
 	if g.phase.Load() == draining {
 		return none, fault.New(fault.Overloaded, "this gateway is shutting down").WithAfter(fault.Soon())
 	}
+	// May they speak now?
+	if err := p.askRequest(); err != nil {
+		return none, err
+	}
 	// Is there room? From here on every buffer is charged before it grows.
 	p.account = g.inflight.Open(p.client.share, exit.share)
 	defer p.close()
@@ -111,7 +121,14 @@ func (g *Gateway) serve(p *push) (ingest.Answer, error) {
 	if err != nil {
 		return none, err
 	}
-	p.entry.received = batch.Items()
+	// Is it too much?
+	if err := p.askItems(batch); err != nil {
+		return none, err
+	}
+	// Less of it: rules and guard.
+	if err := p.reduce(batch); err != nil {
+		return none, err
+	}
 	// Away, in the form that upstream wants; once more in another, if upstream turns out not to speak it.
 	answer, err := g.forward(p, exit, batch, exit.form(p.protocol, p.start))
 	if errors.Is(err, errOtherForm) {

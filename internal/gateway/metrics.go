@@ -18,6 +18,8 @@ type metrics struct {
 	upstreamDuration *prometheus.HistogramVec // environment, upstream, code
 	authFailures     *prometheus.CounterVec   // door, reason
 	conversionLosses *prometheus.CounterVec   // what
+	metadataBytes    *prometheus.CounterVec   // environment
+	observed         *prometheus.CounterVec   // environment, client, signal, reason
 	reloadOK         prometheus.Gauge
 	reloadTime       prometheus.Gauge
 	configHash       prometheus.Gauge
@@ -44,6 +46,12 @@ func newMetrics(version string, books *ledger) *metrics {
 		conversionLosses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gateway_conversion_losses_total", Help: "Parts of items that a conversion between remote_write versions could not carry.",
 		}, []string{"what"}),
+		metadataBytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gateway_structured_metadata_added_bytes_total", Help: "Bytes of names and values that logs.structured_metadata added to log entries; Loki bills them.",
+		}, []string{"environment"}),
+		observed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gateway_items_observed_total", Help: "Items that limits with on_cardinality: observe would have refused, and that left.",
+		}, []string{"environment", "client", "signal", "reason"}),
 		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gateway_config_last_reload_successful", Help: "1 if the last reload of the configuration succeeded.",
 		}),
@@ -58,7 +66,7 @@ func newMetrics(version string, books *ledger) *metrics {
 		Name: "gateway_build_info", Help: "1, labelled with the version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(books, m.pushes, m.pushDuration, m.upstreamDuration, m.authFailures, m.conversionLosses,
+	m.registry.MustRegister(books, m.pushes, m.pushDuration, m.upstreamDuration, m.authFailures, m.conversionLosses, m.metadataBytes, m.observed,
 		m.reloadOK, m.reloadTime, m.configHash, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -11,6 +11,7 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/limits"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/reduce"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/tenant"
 )
 
@@ -35,15 +36,20 @@ type push struct {
 	who         *tenant.Client
 	environment *environment
 	client      *client
+	policy      *policy
+	lease       limits.Lease
+	leased      bool         // lease holds something
+	reduction   *reduce.Push // until the push is packed; nil: nothing is reduced
 	content     ingest.Content
 	account     limits.Account
 	body, plain *ingest.Buffer // as sent; decompressed (nil: body is plain)
 	encoded     *ingest.Buffer // as it leaves, where that is neither of them
 	pool        *ingest.Pool
-	whole       bool  // the body was read to its end
-	weight      int   // bytes charged for what decoding has built
-	entry       entry // what will be booked
-	unnamed     int   // spans without a service.name
+	whole       bool           // the body was read to its end
+	weight      int            // bytes charged for what decoding has built
+	entry       entry          // what will be booked
+	unnamed     int            // spans without a service.name
+	held        reduce.Outcome // what rules and guard held back
 	refusals    []ingest.Refusal
 }
 
@@ -56,7 +62,7 @@ func (p *push) assign(st *state, who *tenant.Client) bool {
 	if p.client = p.environment.clients[who.Name]; p.client == nil {
 		return false
 	}
-	p.who = who
+	p.who, p.policy = who, p.client.policies[p.protocol.Signal]
 	return true
 }
 
@@ -133,19 +139,24 @@ func (p *push) fault(err error) *fault.Error {
 
 // close gives back everything. A transport that still reads the body holds its buffer itself.
 func (p *push) close() {
+	p.endReduction()
 	p.keepOnly()
 	p.account.Close()
 }
 
 // heldBack books the items that did not leave. It replaces what an earlier try in another form has booked.
 func (p *push) heldBack(r ingest.Result) {
-	p.entry.dropped, p.refusals, p.unnamed = nil, r.Refused, r.Unnamed
-	for _, f := range slices.Concat(r.Refused, r.Dropped) {
+	p.reduced()
+	p.refusals, p.unnamed = slices.Concat(p.held.Refused, r.Refused), r.Unnamed
+	p.entry.dropped = nil
+	for _, f := range slices.Concat(p.refusals, p.held.Dropped, r.Dropped) {
 		p.entry.drop(f.Reason, f.Items)
 	}
 	if !p.state.cfg.Server.ExampleValues {
 		for i := range p.refusals {
-			p.refusals[i].Text = "not shown, since server.example_values=false"
+			if !guarded(p.refusals[i].Reason) { // the guard's own texts show no values then
+				p.refusals[i].Text = "not shown, since server.example_values=false"
+			}
 		}
 	}
 }

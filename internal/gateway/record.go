@@ -33,6 +33,10 @@ func (g *Gateway) record(p *push, status int, e *fault.Error) {
 			p.entry.fail("internal", max(n, 0))
 		}
 		p.client.books[p.protocol.Signal].book(&p.entry)
+		g.bookReduction(p, env, who)
+		if e != nil {
+			p.giveBack()
+		}
 		p.client.unnamed.Add(int64(p.unnamed))
 	}
 	g.metrics.pushes.WithLabelValues(env, who, p.protocol.Name, code).Inc()

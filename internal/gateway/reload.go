@@ -91,6 +91,11 @@ func (g *Gateway) swapHeld(cfg *config.Config) error {
 	}
 	g.tls.Store(certificates)
 	g.state.Store(st)
+	g.reduce.Adopt(st.reducePolicies())
+	g.reduce.SetExampleValues(cfg.Server.ExampleValues)
+	g.meters.Forget(func(env, client string) bool {
+		return st.environments[env] != nil && st.environments[env].clients[client] != nil
+	})
 	g.directory.Store(directory)
 	g.inflight.SetMax(int64(cfg.Server.MaxInflightBytes))
 	g.metrics.setConfig(cfg.Hash, float64(time.Now().Unix()))

@@ -143,6 +143,7 @@ func (g *Gateway) Run(ctx context.Context, ready func(Addresses)) error {
 	watch, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return g.secrets.Run(watch) })
 	group.Go(func() error { return g.watchConfig(watch) })
+	group.Go(func() error { g.reduce.Run(watch); return nil })
 
 	addresses := g.addresses(push, admin)
 	g.log.Info("gateway started", "version", g.version, "config", cfg.Path, "hash", cfg.Hash,

@@ -44,6 +44,7 @@ type client struct {
 	unnamed  *atomic.Int64      // spans that came without a service.name
 	books    map[ingest.Signal]*row
 	lastPush *atomic.Int64 // Unix seconds; 0: never
+	policies map[ingest.Signal]*policy
 }
 
 // anonymous is the client of pushes without credentials.
@@ -81,7 +82,7 @@ func (g *Gateway) compile(cfg *config.Config, old *state) (*state, error) {
 			e.exits[exitName] = x
 		})
 		for clientName, cc := range ec.Clients {
-			e.clients[clientName] = g.compileClient(clientKey{name, clientName}, ec, cc.Labels, old)
+			e.clients[clientName] = g.compileClient(clientKey{name, clientName}, ec, cc, old)
 			st.identities[clientKey{name, clientName}] = &tenant.Client{Environment: name, Name: clientName, Disabled: cc.Disabled}
 		}
 		if ec.Anonymous {
@@ -114,7 +115,11 @@ func (g *Gateway) compileExit(env, name string, cfg *config.Config, uc *config.U
 	return &exit{Upstream: up, cfg: uc, share: &limits.Share{Name: fmt.Sprintf("upstream %q of environment %q", name, env)}}, nil
 }
 
-func (g *Gateway) compileClient(k clientKey, ec *config.Environment, own map[string]string, old *state) *client {
+func (g *Gateway) compileClient(k clientKey, ec *config.Environment, cc *config.Client, old *state) *client {
+	var own map[string]string
+	if cc != nil {
+		own = cc.Labels
+	}
 	c := &client{
 		stamps: map[ingest.Signal][]labels.Label{
 			ingest.Metrics: stamps(ec.Metrics.Labels, own),
@@ -124,7 +129,8 @@ func (g *Gateway) compileClient(k clientKey, ec *config.Environment, own map[str
 		traces: traceRules(ec, k.client),
 		books:  make(map[ingest.Signal]*row),
 	}
-	for _, s := range []ingest.Signal{ingest.Metrics, ingest.Logs, ingest.Traces} {
+	g.compilePolicies(k, ec, cc, c)
+	for _, s := range signals {
 		c.books[s] = g.books.row(rowKey{k.environment, k.client, s})
 	}
 	if old != nil && old.environments[k.environment] != nil {
