@@ -283,18 +283,34 @@ func (at *attribute) read(kv []byte) error {
 	return nil
 }
 
-// readShort reads what nearly all are: a name and a scalar, each of a length of one byte, and nothing else.
-func (at *attribute) readShort(kv []byte) bool {
-	n := len(kv)
-	if n < 6 || kv[0] != 1<<3|2 || int(kv[1]) >= min(0x80, n-5) {
-		return false
+// shortFields returns the two fields of kv, where these are all that it has and each has a length of one byte: nearly
+// always. SDKs write the key first, the Collector the value.
+func shortFields(kv []byte) (key, value []byte, ok bool) {
+	if len(kv) < 4 || int(kv[1]) > min(0x7f, len(kv)-4) {
+		return nil, nil, false
 	}
 	end := 2 + int(kv[1])
-	name, value := kv[2:end], kv[end:]
-	if n = len(value) - 2; n < 2 || n >= 0x80 || value[0] != 2<<3|2 || int(value[1]) != n {
+	first, second := kv[2:end], kv[end+2:]
+	if kv[end+1] >= 0x80 || int(kv[end+1]) != len(second) {
+		return nil, nil, false
+	}
+	const keyTag, valueTag = 1<<3 | byte(wire.Bytes), 2<<3 | byte(wire.Bytes)
+	switch {
+	case kv[0] == keyTag && kv[end] == valueTag:
+		return first, second, true
+	case kv[0] == valueTag && kv[end] == keyTag:
+		return second, first, true
+	}
+	return nil, nil, false
+}
+
+// readShort reads kv if it is short and its value a scalar.
+func (at *attribute) readShort(kv []byte) bool {
+	name, value, ok := shortFields(kv)
+	n := len(value)
+	if !ok || n < 2 {
 		return false
 	}
-	value = value[2:]
 	switch value[0] {
 	case isString<<3 | byte(wire.Bytes):
 		if int(value[1]) != n-2 {
@@ -343,11 +359,8 @@ func (at *attribute) readValue(value []byte) error {
 
 // keyOf is the name of the KeyValue kv.
 func keyOf(kv []byte) (name []byte, err error) {
-	if n := len(kv); n > 2 && kv[0] == 1<<3|2 && int(kv[1]) < min(0x80, n-2) {
-		end := 2 + int(kv[1])
-		if v := kv[end:]; len(v) > 1 && v[0] == 2<<3|2 && v[1] < 0x80 && int(v[1]) == len(v)-2 {
-			return kv[2:end], nil
-		}
+	if name, _, ok := shortFields(kv); ok {
+		return name, nil
 	}
 	var f wire.Field
 	for len(kv) > 0 {
