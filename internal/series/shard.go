@@ -64,8 +64,8 @@ func hasEmpty(ctrl uint64) bool { return (ctrl-eachByte)&^ctrl&eachTop != 0 }
 // slotOf is the slot of group g whose top bit is the lowest in m.
 func slotOf(g int, m uint64) int { return g*groupSlots + bits.TrailingZeros64(m)>>3 }
 
-// begin is called after every Lock. It makes the minutes of the shard's entries comparable with the time, and returns that
-// as touched writes it.
+// begin is called when Probe or Update has the lock. It makes the minutes of the shard's entries comparable with the time,
+// and returns that as touched writes it.
 func (s *shard) begin(t *Table) (minute uint32) {
 	now := t.now()
 	if now-s.swept >= sweepWithin {
