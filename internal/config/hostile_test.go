@@ -91,6 +91,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(content)
 	}
 	f.Add([]byte(everywhere))
+	f.Add([]byte(limited))
 	for _, content := range bombs() {
 		if len(content) < 200 {
 			f.Add([]byte(content))

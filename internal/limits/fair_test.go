@@ -55,10 +55,10 @@ func run(seconds float64, senders []*sender, after func(now float64)) {
 func TestFairness(t *testing.T) {
 	f := func(flood, size int, clients int) {
 		t.Helper()
-		const rate, burst, seconds = 1000, 10, 600
+		const rate, burst, seconds = 1000, 10, 300
 		ms := NewMeters()
 		meter := func(i int) *Meter {
-			return ms.Meter("prod", fmt.Sprint(i), "metrics", samples(rate, burst), Rates{})
+			return open(ms, "prod", fmt.Sprint(i), "metrics", samples(rate, burst), Rates{})
 		}
 		greedy := &sender{m: meter(0), n: flood, every: float64(flood) / rate / 3, impatient: true}
 		senders := []*sender{greedy}
@@ -120,7 +120,7 @@ func TestNothingIsWasted(t *testing.T) {
 		ms := NewMeters()
 		var senders []*sender
 		for i := range busy + idle {
-			s := &sender{m: ms.Meter("prod", fmt.Sprint(i), "metrics", samples(rate, 10), Rates{}), n: 50, every: 0.02, impatient: true}
+			s := &sender{m: open(ms, "prod", fmt.Sprint(i), "metrics", samples(rate, 10), Rates{}), n: 50, every: 0.02, impatient: true}
 			if i >= busy {
 				s.n, s.every = 1, 20
 			}
@@ -149,7 +149,7 @@ func TestNothingIsWasted(t *testing.T) {
 // A client that was quiet for a minute has no share any more, and one that comes has one at once.
 func TestActiveForAMinute(t *testing.T) {
 	ms := NewMeters()
-	a, b := ms.Meter("prod", "a", "metrics", samples(100, 10), Rates{}), ms.Meter("prod", "b", "metrics", samples(100, 10), Rates{})
+	a, b := open(ms, "prod", "a", "metrics", samples(100, 10), Rates{}), open(ms, "prod", "b", "metrics", samples(100, 10), Rates{})
 	mustSend(t, a, 0, 0, 0)
 	mustSend(t, b, 0, 0, 0)
 	mustSend(t, a, 60, 750, 0)
@@ -179,7 +179,7 @@ func TestNeverMoreThanTheRate(t *testing.T) {
 		ms := NewMeters()
 		meters := make([]*Meter, 1+rnd.IntN(12))
 		for i := range meters {
-			meters[i] = ms.Meter("prod", fmt.Sprint(i), "logs", samples(rate, burst), own(samples(rate/2, burst)))
+			meters[i] = open(ms, "prod", fmt.Sprint(i), "logs", samples(rate, burst), own(samples(rate/2, burst)))
 		}
 		// ahead is how much more than the rate was admitted since the moment at which it was least: the worst of all windows.
 		ahead := make([]float64, len(meters)+1)
@@ -206,7 +206,7 @@ func TestNeverMoreThanTheRate(t *testing.T) {
 			}
 			// A reload with the same limits, and requests that find nothing to take, change nothing.
 			if rnd.IntN(50) == 0 {
-				ms.Meter("prod", fmt.Sprint(i), "logs", samples(rate, burst), own(samples(rate/2, burst)))
+				open(ms, "prod", fmt.Sprint(i), "logs", samples(rate, burst), own(samples(rate/2, burst)))
 			}
 			l, e := push(meters[i], at(now), 0, n)
 			if e != nil {
@@ -273,7 +273,7 @@ func BenchmarkPush(b *testing.B) {
 				}
 				meters := make([]*Meter, clients)
 				for i := range meters {
-					meters[i] = ms.Meter("prod", fmt.Sprint(i), "metrics", shared, r)
+					meters[i] = open(ms, "prod", fmt.Sprint(i), "metrics", shared, r)
 					meters[i].Request(start)
 				}
 				b.ReportAllocs()

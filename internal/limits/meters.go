@@ -17,10 +17,9 @@ type Meters struct {
 // NewMeters returns a Meters without buckets.
 func NewMeters() *Meters { return &Meters{environments: make(map[string]*environment)} }
 
-// Meter returns the Meter of a client for a signal, with the limits of the environment for that signal, which all clients
-// share, and with its own. Of its own, requests and bytes hold for all signals together: every signal of a client is to
-// name the same. Called again it returns the same Meter, and the limits take effect at once, for pushes under way as well:
-// it is to be called when a configuration is certain to be used.
+// Meter returns the Meter of a client for a signal, and notes the limits that it is to have: of the environment for that
+// signal, which all clients share, and its own. Of its own, requests and bytes hold for all signals together: every signal
+// of a client is to name the same. Called again it returns the same Meter. The limits take effect with Forget.
 func (ms *Meters) Meter(env, name, signal string, shared, own Rates) *Meter {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
@@ -32,18 +31,12 @@ func (ms *Meters) Meter(env, name, signal string, shared, own Rates) *Meter {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	m := e.meter(name, signal)
-	limited := false
-	for k := range kinds {
-		perSecond, key := shared.limit(k)
-		m.pool.set(k, key, perSecond, &shared)
-		limited = limited || perSecond > 0
-		perSecond, key = own.limit(k)
-		m.own[k].set(key, perSecond, &own)
-		limited = limited || perSecond > 0
-	}
-	m.limited.Store(limited)
+	m.next = &terms{shared, own}
 	return m
 }
+
+// terms are the limits of a Meter.
+type terms struct{ shared, own Rates }
 
 // meter finds or makes the Meter of a client for a signal.
 func (e *environment) meter(name, signal string) *Meter {
@@ -64,19 +57,25 @@ func (e *environment) meter(name, signal string) *Meter {
 	return m
 }
 
-// Forget drops the buckets of clients that keep does not name any more. Pushes under way that hold their Meters end with them.
+// Forget ends a reload, once its configuration is in force: what Meter has noted takes effect, at once and for pushes under
+// way as well, and the buckets of clients that keep does not name are dropped. Until then a configuration that fails half way
+// has changed nothing.
 func (ms *Meters) Forget(keep func(env, client string) bool) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	for name, e := range ms.environments {
 		e.mu.Lock()
 		for clientName, c := range e.clients {
-			if keep(name, clientName) {
-				continue
-			}
-			delete(e.clients, clientName)
+			kept := keep(name, clientName)
 			for _, m := range c.meters {
-				m.pool.drop(m)
+				if kept {
+					m.adopt()
+				} else {
+					m.pool.drop(m)
+				}
+			}
+			if !kept {
+				delete(e.clients, clientName)
 			}
 		}
 		if len(e.clients) == 0 {
@@ -84,6 +83,24 @@ func (ms *Meters) Forget(keep func(env, client string) bool) {
 		}
 		e.mu.Unlock()
 	}
+}
+
+// adopt puts the limits in force that were noted last.
+func (m *Meter) adopt() {
+	if m.next == nil {
+		return
+	}
+	limited := false
+	for k := range kinds {
+		perSecond, key := m.next.shared.limit(k)
+		m.pool.set(k, key, perSecond, &m.next.shared)
+		limited = limited || perSecond > 0
+		perSecond, key = m.next.own.limit(k)
+		m.own[k].set(key, perSecond, &m.next.own)
+		limited = limited || perSecond > 0
+	}
+	m.limited.Store(limited)
+	m.next = nil
 }
 
 // Level is how one limit stands.

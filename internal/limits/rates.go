@@ -67,7 +67,8 @@ type Meter struct {
 	limited        atomic.Bool // false: there is no bucket to look at, and no lock to take
 	own            [kinds]*bucket
 	ownItems       bucket
-	slot           int // in pool.active; -1: not there
+	next           *terms // noted and not yet in force; nil: none
+	slot           int    // in pool.active; -1: not there
 	seen           float64
 }
 

@@ -26,6 +26,13 @@ func own(r Rates) Rates {
 	return r
 }
 
+// open returns a Meter with its limits in force.
+func open(ms *Meters, env, client, signal string, shared, own Rates) *Meter {
+	m := ms.Meter(env, client, signal, shared, own)
+	ms.Forget(func(string, string) bool { return true })
+	return m
+}
+
 // push takes a request and then bytes and items, as the road does, and says what it was refused for.
 func push(m *Meter, now time.Time, decodedBytes, n int) (Lease, *fault.Error) {
 	l, e := m.Request(now)
@@ -59,7 +66,7 @@ func wantAfter(t *testing.T, e *fault.Error, seconds int) {
 }
 
 func TestBurstThenRate(t *testing.T) {
-	m := NewMeters().Meter("prod", "a", "metrics", samples(100, 10), Rates{})
+	m := open(NewMeters(), "prod", "a", "metrics", samples(100, 10), Rates{})
 	mustSend(t, m, 0, 600, 0)
 	mustSend(t, m, 0, 400, 0)
 	mustSend(t, m, 0, 1, 1)
@@ -74,14 +81,14 @@ func TestBurstThenRate(t *testing.T) {
 }
 
 func TestDefaultBurst(t *testing.T) {
-	m := NewMeters().Meter("prod", "a", "metrics", samples(100, 0), Rates{})
+	m := open(NewMeters(), "prod", "a", "metrics", samples(100, 0), Rates{})
 	mustSend(t, m, 0, 1000, 0)
 	mustSend(t, m, 0, 1, 1)
 }
 
 // One request can always pass, however low the rate.
 func TestCapacityIsOneAtLeast(t *testing.T) {
-	m := NewMeters().Meter("prod", "a", "logs", Rates{Key: "k", RequestsPerSecond: 0.1, BurstSeconds: 1}, Rates{})
+	m := open(NewMeters(), "prod", "a", "logs", Rates{Key: "k", RequestsPerSecond: 0.1, BurstSeconds: 1}, Rates{})
 	if _, e := m.Request(at(0)); e != nil {
 		t.Fatal(e)
 	}
@@ -97,7 +104,7 @@ func TestCapacityIsOneAtLeast(t *testing.T) {
 
 // What is larger than the capacity passes when the bucket is full, and the others wait until it is paid.
 func TestDebt(t *testing.T) {
-	m := NewMeters().Meter("prod", "a", "metrics", samples(100, 1), Rates{})
+	m := open(NewMeters(), "prod", "a", "metrics", samples(100, 1), Rates{})
 	mustSend(t, m, 0, 1, 0)
 	mustSend(t, m, 0, 1100, 1)
 	mustSend(t, m, 0.01, 1100, 0) // leaves 1000 to pay
@@ -139,7 +146,7 @@ func TestRetryAfter(t *testing.T) {
 	f(60, 49, 60)
 	f(1e9, 49, 60)
 	// What it says is enough.
-	m := NewMeters().Meter("prod", "a", "metrics", samples(7, 3), Rates{})
+	m := open(NewMeters(), "prod", "a", "metrics", samples(7, 3), Rates{})
 	now := 0.0
 	for range 100 {
 		if _, e := push(m, at(now), 0, 13); e != nil {
@@ -168,19 +175,19 @@ func TestText(t *testing.T) {
 		}
 	}
 	ms := NewMeters()
-	m := ms.Meter("prod", "a", "metrics", samples(100, 10), Rates{})
+	m := open(ms, "prod", "a", "metrics", samples(100, 10), Rates{})
 	mustSend(t, m, 0, 500, 0)
 	_, e := push(m, at(0), 0, 700)
 	f(e, "environment prod: client a is over a rate limit: this push wants 700 samples, and environments.prod.metrics.limits.samples_per_second=100 has 500 of 1000 left; 120 a second were asked for lately")
 
-	b := ms.Meter("prod", "b", "metrics", samples(100, 10), Rates{})
+	b := open(ms, "prod", "b", "metrics", samples(100, 10), Rates{})
 	mustSend(t, b, 0, 0, 0)
 	mustSend(t, m, 10, 700, 0)
 	_, e = push(m, at(10), 0, 100)
 	f(e, "environment prod: client a is over a rate limit: this push wants 100 samples, and environments.prod.metrics.limits.samples_per_second=100, which 2 active clients share, has 50 of 1000 left for it; 124 a second were asked for lately")
 
 	r := own(Rates{RequestsPerSecond: 0.5, BytesPerSecond: 1 << 20, BurstSeconds: 2, KeyOf: func(limit string) string { return "environments.prod.client_limits." + limit }})
-	m = ms.Meter("prod", "c", "logs", Rates{}, r)
+	m = open(ms, "prod", "c", "logs", Rates{}, r)
 	if _, e = push(m, at(0), 5<<20, 10); e != nil {
 		t.Fatal(e)
 	}
@@ -200,7 +207,7 @@ func TestBackpressure(t *testing.T) {
 		} else {
 			o.ItemsPerSecond = 1000
 		}
-		m := NewMeters().Meter("prod", "a", "metrics", s, o)
+		m := open(NewMeters(), "prod", "a", "metrics", s, o)
 		mustSend(t, m, 0, 100, 0)
 		_, e := push(m, at(0), 0, 100)
 		if e == nil || e.Kind != fault.RateLimited || e.HTTPStatus() != status || e.After <= 0 {
@@ -220,7 +227,7 @@ func TestAllOrNone(t *testing.T) {
 		t.Helper()
 		shared.Key, own.Key = "s", "o"
 		ms := NewMeters()
-		m := ms.Meter("prod", "a", "metrics", shared, own)
+		m := open(ms, "prod", "a", "metrics", shared, own)
 		if _, e := push(m, at(0), 1, 1); e != nil { // a full bucket would let anything pass
 			t.Fatal(e)
 		}
@@ -251,7 +258,7 @@ func TestAllOrNone(t *testing.T) {
 func TestReturn(t *testing.T) {
 	ms := NewMeters()
 	r := Rates{Key: "s", RequestsPerSecond: 1, BytesPerSecond: 100, ItemsPerSecond: 10, ItemsKey: "lines_per_second"}
-	a, b := ms.Meter("prod", "a", "logs", r, r), ms.Meter("prod", "b", "logs", r, r)
+	a, b := open(ms, "prod", "a", "logs", r, r), open(ms, "prod", "b", "logs", r, r)
 	used := func() (all []float64) {
 		for _, l := range ms.Levels(at(0)) {
 			all = append(all, l.Used)
@@ -311,7 +318,7 @@ func TestReturn(t *testing.T) {
 func TestNoLimits(t *testing.T) {
 	ms := NewMeters()
 	var none *Meter
-	for _, m := range []*Meter{none, ms.Meter("prod", "a", "logs", Rates{}, Rates{})} {
+	for _, m := range []*Meter{none, open(ms, "prod", "a", "logs", Rates{}, Rates{})} {
 		l, e := push(m, at(0), 1<<40, 1<<40)
 		if e != nil {
 			t.Error(e)
@@ -330,7 +337,7 @@ func TestSignals(t *testing.T) {
 	metrics, logs := r, r
 	metrics.ItemsPerSecond, metrics.ItemsKey = 10, "samples_per_second"
 	logs.ItemsPerSecond, logs.ItemsKey = 10, "lines_per_second"
-	m, l := ms.Meter("prod", "a", "metrics", Rates{}, metrics), ms.Meter("prod", "a", "logs", Rates{}, logs)
+	m, l := open(ms, "prod", "a", "metrics", Rates{}, metrics), open(ms, "prod", "a", "logs", Rates{}, logs)
 	if _, e := push(m, at(0), 50, 10); e != nil {
 		t.Fatal(e)
 	}
@@ -354,41 +361,64 @@ func TestSignals(t *testing.T) {
 
 func TestReload(t *testing.T) {
 	ms := NewMeters()
-	m := ms.Meter("prod", "a", "metrics", samples(100, 10), Rates{})
+	m := open(ms, "prod", "a", "metrics", samples(100, 10), Rates{})
 	mustSend(t, m, 0, 800, 0)
-	again := ms.Meter("prod", "a", "metrics", samples(100, 10), Rates{})
+	again := open(ms, "prod", "a", "metrics", samples(100, 10), Rates{})
 	if again != m {
 		t.Error("another Meter for the same name")
 	}
 	mustSend(t, m, 0, 201, 1)
 	// Ten times as much: a fifth of the burst is left, as before.
-	ms.Meter("prod", "a", "metrics", samples(1000, 10), Rates{})
+	open(ms, "prod", "a", "metrics", samples(1000, 10), Rates{})
 	mustSend(t, m, 0, 2001, 1)
 	mustSend(t, m, 0, 2000, 0)
 	mustSend(t, m, 1, 1000, 0)
 	// Less: what is left is never more than the burst.
 	mustSend(t, m, 1000, 0, 0)
-	ms.Meter("prod", "a", "metrics", samples(10, 10), Rates{})
+	open(ms, "prod", "a", "metrics", samples(10, 10), Rates{})
 	mustSend(t, m, 1000, 60, 0)
 	mustSend(t, m, 1000, 60, 2)
 	// A debt is paid sooner at a higher rate.
-	ms.Meter("prod", "a", "metrics", samples(10, 10), Rates{})
+	open(ms, "prod", "a", "metrics", samples(10, 10), Rates{})
 	mustSend(t, m, 2000, 600, 0)
 	mustSend(t, m, 2000, 1, 51)
-	ms.Meter("prod", "a", "metrics", samples(100, 10), Rates{})
+	open(ms, "prod", "a", "metrics", samples(100, 10), Rates{})
 	mustSend(t, m, 2000, 1, 6)
 	// No limit, and one again: full.
-	ms.Meter("prod", "a", "metrics", Rates{}, Rates{})
+	open(ms, "prod", "a", "metrics", Rates{}, Rates{})
 	mustSend(t, m, 2000, 1<<40, 0)
-	ms.Meter("prod", "a", "metrics", samples(100, 10), Rates{})
+	open(ms, "prod", "a", "metrics", samples(100, 10), Rates{})
 	mustSend(t, m, 2000, 1000, 0)
 	mustSend(t, m, 2000, 1, 1)
 }
 
+// A configuration that fails half way has changed nothing.
+func TestReloadThatFails(t *testing.T) {
+	ms := NewMeters()
+	a := open(ms, "prod", "a", "metrics", samples(100, 10), Rates{})
+	mustSend(t, a, 0, 500, 0)
+	if m := ms.Meter("prod", "a", "metrics", samples(1, 1), own(samples(1, 1))); m != a {
+		t.Error("another Meter for the same name")
+	}
+	ms.Meter("prod", "new", "metrics", samples(1, 1), Rates{})
+	mustSend(t, a, 0, 500, 0)
+	if l := ms.Levels(at(0)); len(l) != 1 || l[0].PerSecond != 100 || l[0].Used != 1 {
+		t.Errorf("%+v", l)
+	}
+	// The next one is whole, and knows nothing of the one that failed.
+	ms.Meter("prod", "a", "metrics", samples(200, 10), Rates{})
+	ms.Forget(func(_, client string) bool { return client == "a" })
+	mustSend(t, a, 5, 1000, 0)
+	mustSend(t, a, 5, 1, 1)
+	if l := ms.Levels(at(5)); len(l) != 1 || l[0].PerSecond != 200 {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestForget(t *testing.T) {
 	ms := NewMeters()
-	a, b := ms.Meter("prod", "a", "metrics", samples(100, 10), own(samples(100, 10))), ms.Meter("prod", "b", "metrics", samples(100, 10), own(samples(100, 10)))
-	ms.Meter("dev", "a", "metrics", samples(100, 10), Rates{})
+	a, b := open(ms, "prod", "a", "metrics", samples(100, 10), own(samples(100, 10))), open(ms, "prod", "b", "metrics", samples(100, 10), own(samples(100, 10)))
+	open(ms, "dev", "a", "metrics", samples(100, 10), Rates{})
 	mustSend(t, a, 0, 500, 0)
 	held, e := push(b, at(0), 0, 100)
 	if e != nil {
@@ -414,8 +444,8 @@ func TestForget(t *testing.T) {
 func TestLevels(t *testing.T) {
 	ms := NewMeters()
 	r := own(Rates{RequestsPerSecond: 1, BytesPerSecond: 100, ItemsPerSecond: 50, ItemsKey: "samples_per_second"})
-	m := ms.Meter("prod", "a", "metrics", samples(100, 10), r)
-	ms.Meter("prod", "b", "logs", Rates{}, Rates{})
+	m := open(ms, "prod", "a", "metrics", samples(100, 10), r)
+	open(ms, "prod", "b", "logs", Rates{}, Rates{})
 	if _, e := push(m, at(0), 200, 500); e != nil {
 		t.Fatal(e)
 	}
@@ -447,7 +477,7 @@ func TestLevels(t *testing.T) {
 
 // Pushes reach the lock out of order: an earlier time neither gains nor loses anything.
 func TestClockGoesBack(t *testing.T) {
-	m := NewMeters().Meter("prod", "a", "metrics", samples(100, 1), Rates{})
+	m := open(NewMeters(), "prod", "a", "metrics", samples(100, 1), Rates{})
 	mustSend(t, m, 10, 100, 0)
 	mustSend(t, m, 5, 1, 1)
 	mustSend(t, m, 10.5, 50, 0)
@@ -461,7 +491,7 @@ func TestManyPushesAtOnce(t *testing.T) {
 	var meters [8]*Meter
 	r := Rates{Key: "s", RequestsPerSecond: 1e6, BytesPerSecond: 1e6, ItemsPerSecond: 1000, ItemsKey: "samples_per_second"}
 	for i := range meters {
-		meters[i] = ms.Meter("prod", string(rune('a'+i)), "metrics", r, r)
+		meters[i] = open(ms, "prod", string(rune('a'+i)), "metrics", r, r)
 		if _, e := meters[i].Request(at(0)); e != nil {
 			t.Fatal(e)
 		}
@@ -482,7 +512,7 @@ func TestManyPushesAtOnce(t *testing.T) {
 					refused.Add(1)
 				}
 			}
-			ms.Meter("prod", m.client, "metrics", r, r)
+			open(ms, "prod", m.client, "metrics", r, r)
 			ms.Levels(at(0))
 		})
 	}
@@ -509,7 +539,7 @@ func TestManyPushesAtOnce(t *testing.T) {
 func TestRatesDoNotAllocate(t *testing.T) {
 	ms := NewMeters()
 	r := Rates{Key: "s", RequestsPerSecond: 1e9, BytesPerSecond: 1e9, ItemsPerSecond: 1e9, ItemsKey: "samples_per_second"}
-	a, b := ms.Meter("prod", "a", "metrics", r, r), ms.Meter("prod", "b", "metrics", r, r)
+	a, b := open(ms, "prod", "a", "metrics", r, r), open(ms, "prod", "b", "metrics", r, r)
 	now := start
 	if n := testing.AllocsPerRun(1000, func() {
 		now = now.Add(time.Millisecond)
