@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/grafana/loki/pkg/push"
 
@@ -29,7 +30,8 @@ func recorded(t testing.TB, raw []byte, c ingest.Content, p plan) *ingest.Reduce
 		t.Fatal(err)
 	}
 	out := &ingest.Reducer{Stamps: p.stamps, Keys: labels.NewHasher(labels.NewSeed(), labels.Key{}, p.stamps), LongestLine: p.longest}
-	out.TooLong = func(n int) bool { return n%2 == 0 }
+	asked := 0
+	out.TooLong = func(int) bool { asked++; return asked%2 == 0 }
 	set := labels.Set{All: make([]labels.Label, 0, 2*maxLabels), Keys: make([]labels.Key, 0, 2*maxLabels)}
 	room := make([]ingest.Series, b.(*batch).streams)
 	out.Room = func(n int) ([]ingest.Series, *fault.Error) {
@@ -85,6 +87,10 @@ func hostileToRules() map[string][]byte {
 		"streams that become one": streams(5000, func(i int) []byte {
 			at := msg(entryTimestamp, varint(timeSeconds, uint64(i*7919%5000)))
 			return msg(pushStreams, str(streamLabels, fmt.Sprintf(`{b="1", pod="%d"}`, i)), msg(streamEntries, at))
+		}),
+		"a large and then a small group of streams": streams(5000, func(i int) []byte {
+			at := msg(entryTimestamp, varint(timeSeconds, uint64(i*7919%5000)))
+			return msg(pushStreams, str(streamLabels, fmt.Sprintf(`{b="%d", pod="%d"}`, i/4990, i)), msg(streamEntries, at))
 		}),
 		"streams that stay apart": streams(3000, func(i int) []byte {
 			return msg(pushStreams, str(streamLabels, fmt.Sprintf(`{b="%d", pod="x"}`, i)), line)
@@ -171,9 +177,9 @@ func TestBoundOfMetadata(t *testing.T) {
 
 // TestBoundIsClose: for what senders send, little more is reserved than what is written.
 func TestBoundIsClose(t *testing.T) {
-	f := func(name string, p plan) {
+	f := func(name string, streams int, p plan) {
 		t.Helper()
-		raw := marshal(t, logPush(20, 2000))
+		raw := marshal(t, logPush(streams, 2000))
 		b, err := walk(raw)
 		if err != nil {
 			t.Fatal(err)
@@ -187,10 +193,41 @@ func TestBoundIsClose(t *testing.T) {
 			t.Errorf("%s: bound %d for %d bytes: %v", name, n, len(res.Body), err)
 		}
 	}
-	f("one label moves", plan{move: []string{"pod"}})
-	f("streams become one", plan{rules: reducetest.Rules(t, planRules[0])})
-	f("most is dropped", plan{rules: reducetest.Rules(t, `[{action: keep, source_labels: [pod], regex: ".*0"}]`), stamps: testStamps})
-	f("long lines are refused", plan{longest: 5})
+	f("one label moves", 20, plan{move: []string{"pod"}})
+	f("streams become one", 20, plan{rules: reducetest.Rules(t, planRules[0])})
+	f("many streams become one", 2000, plan{rules: reducetest.Rules(t, planRules[0])})
+	f("most is dropped", 20, plan{rules: reducetest.Rules(t, `[{action: keep, source_labels: [pod], regex: ".*0"}]`), stamps: testStamps})
+	f("long lines are refused", 20, plan{longest: 5})
+}
+
+// TestBoundHolds: also where every length grows by a byte and every name by a suffix.
+func TestBoundHolds(t *testing.T) {
+	f := func(label, line int, own push.LabelsAdapter) {
+		t.Helper()
+		s := push.Stream{Labels: `{a="1", pod="` + strings.Repeat("p", label) + `"}`}
+		for range 500 {
+			s.Entries = append(s.Entries, push.Entry{Timestamp: time.Unix(1, 0), Line: strings.Repeat("x", line), StructuredMetadata: own})
+		}
+		raw := marshal(t, push.PushRequest{Streams: []push.Stream{s}})
+		b, err := walk(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Reduce(recorded(t, raw, ingest.Content{}, plan{move: []string{"pod"}})); err != nil {
+			t.Fatal(err)
+		}
+		n := b.Bound(ingest.Edit{Form: form})
+		dst := make([]byte, 0, n)
+		if res, err := b.Encode(dst, ingest.Edit{Form: form}); err != nil || cap(res.Body) != n {
+			t.Errorf("a label of %d and a line of %d: %d bytes, bound %d (%v)", label, line, len(res.Body), n, err)
+		}
+	}
+	for _, own := range []push.LabelsAdapter{nil, {{Name: "pod", Value: "q"}}} {
+		for _, n := range []int{1, 60, 90, 105, 118, 127, 16200, 16384} {
+			f(1, n, own)
+			f(n, 1, own)
+		}
+	}
 }
 
 // TestReduceAllocations: what reduction allocates does not depend on how much is in a push.
