@@ -257,8 +257,7 @@ func (c *itemCase) expectRecords(t testing.TB, raw []byte) (view []byte, metadat
 				continue
 			}
 			all = slices.DeleteFunc(slices.Clone(all), func(l labels.Label) bool { return l.Name == name })
-			v, _ := attrs.Get(name)
-			v.CopyTo(moved.PutEmpty(name))
+			firstOf(attrs, name).CopyTo(moved.PutEmpty(name))
 			attrs.RemoveIf(func(k string, _ pcommon.Value) bool { return k == name })
 		}
 		rl.ScopeLogs().RemoveIf(func(sl plog.ScopeLogs) bool {
@@ -269,11 +268,11 @@ func (c *itemCase) expectRecords(t testing.TB, raw []byte) (view []byte, metadat
 				}
 				for k, v := range moved.All() {
 					for name := k; ; name += "_extracted" {
-						had, ok := l.Attributes().Get(name)
-						if ok && had.AsString() == v.AsString() {
+						had := firstOf(l.Attributes(), name).AsString()
+						if had == v.AsString() {
 							break
 						}
-						if !ok || had.AsString() == "" {
+						if had == "" {
 							l.Attributes().RemoveIf(func(k string, _ pcommon.Value) bool { return k == name })
 							v.CopyTo(l.Attributes().PutEmpty(name))
 							metadataBytes += len(name) + len(v.AsString())
@@ -289,6 +288,16 @@ func (c *itemCase) expectRecords(t testing.TB, raw []byte) (view []byte, metadat
 	})
 	view, err = req.MarshalProto()
 	return view, metadataBytes, err
+}
+
+// firstOf is the first attribute of that name which has a value.
+func firstOf(m pcommon.Map, name string) pcommon.Value {
+	for k, v := range m.All() {
+		if k == name && v.AsString() != "" {
+			return v
+		}
+	}
+	return pcommon.NewValueEmpty()
 }
 
 // check compares what is left of raw with what pdata and Prometheus leave of it.
@@ -464,4 +473,53 @@ func TestReduceItems(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rulesOf are rules of the list by the bits of which.
+func rulesOf(t testing.TB, which uint32) (rules []*relabel.Config) {
+	var text string
+	for i, r := range itemRules {
+		if which>>i&1 != 0 {
+			text += r + "\n"
+		}
+	}
+	return reducetest.Rules(t, text)
+}
+
+func FuzzReduceItems(f *testing.F) {
+	r := rand.New(rand.NewPCG(53, 54))
+	for i := range 40 {
+		signal := []string{"traces", "logs"}[i%2]
+		proto, _ := randomPush(r, signal)
+		f.Add(i%2 == 0, proto, uint32(1)<<r.IntN(22)|uint32(1)<<r.IntN(22), uint32(1)<<r.IntN(30), uint8(i))
+	}
+	double := sub(1, sub(1, attr(1, "attribute.0", "1"), attr(1, "attribute.0", "2")), sub(1, attr(1, "attribute.1", ""), attr(1, "attribute.1", "x")),
+		sub(2, sub(2, spanIDs, attr(9, "attribute.0", ""), attr(9, "attribute.0", "3"), attr(6, "attribute.1", "4"), attr(6, "attribute.1", "5"))))
+	f.Add(true, double, uint32(1), uint32(0), uint8(0))
+	f.Add(false, double, uint32(1), uint32(1), uint8(6))
+	f.Fuzz(func(t *testing.T, spans bool, raw []byte, rules, resource uint32, how uint8) {
+		signal := "logs"
+		if spans {
+			signal = "traces"
+		}
+		if _, err := references[signal].http.Decode(raw, ingest.Content{}); err != nil {
+			return
+		}
+		c := &itemCase{rules: rulesOf(t, rules), resource: rulesOf(t, resource), stamps: stamps[:how%3]}
+		if signal == "traces" {
+			c.traces = fuzzedRules[int(how/3)%len(fuzzedRules)]
+		} else if how/3%2 == 0 {
+			c.metadata = []string{"attribute.1", "attribute.0", "environment"}
+		}
+		// pkg/sampling refuses 32 members, which W3C allows, and pdata some scalars.
+		_, _, err := references[signal].view(raw, nil)
+		if err == nil && signal == "traces" {
+			_, _, err = expect(raw, nil, nil)
+		}
+		if err != nil || signal == "traces" && bytes.Count(raw, []byte(",")) > 30 {
+			c.reduce(t, signal, raw, ingest.Content{})
+			return
+		}
+		c.check(t, signal, raw, ingest.Content{})
+	})
 }
