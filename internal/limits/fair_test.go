@@ -55,7 +55,7 @@ func run(seconds float64, senders []*sender, after func(now float64)) {
 func TestFairness(t *testing.T) {
 	f := func(flood, size int, clients int) {
 		t.Helper()
-		const rate, burst, seconds = 1000, 10, 300
+		const rate, burst, seconds = 1000, 10, 200
 		ms := NewMeters()
 		meter := func(i int) *Meter {
 			return open(ms, "prod", fmt.Sprint(i), "metrics", samples(rate, burst), Rates{})
