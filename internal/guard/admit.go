@@ -7,11 +7,11 @@ import (
 )
 
 // arrival is a series that comes, or comes again, and what is known of its metric.
+// Hashes of its labels go beside it: a field would move them to the heap with what the strings here leak to.
 type arrival struct {
 	tick
 	name   string // of its metric
 	final  []labels.Label
-	hashes []uint64
 	weight int64
 
 	ref    uint32
@@ -25,7 +25,8 @@ type arrival struct {
 // are taken. The table calls it under the lock of a shard.
 func (p *Policy) Admit(now time.Time, final []labels.Label, weight int) (ref uint32, r Refusal, refused bool) {
 	var buf [32]uint64
-	a := arrival{tick: at(now), name: nameOf(final), final: final, hashes: p.g.hash(buf[:0], final), weight: int64(max(weight, 1))}
+	a := arrival{tick: at(now), name: nameOf(final), final: final, weight: int64(max(weight, 1))}
+	hashes := p.g.hash(buf[:0], final)
 	sp := p.space
 
 	sp.mu.Lock()
@@ -34,13 +35,13 @@ func (p *Policy) Admit(now time.Time, final []labels.Label, weight int) (ref uin
 	warm := false
 	if p.judges {
 		p.find(&a)
-		r, warm = p.judge(&a)
+		r, warm = p.judge(&a, hashes)
 	}
 	if r.Reason != "" && !r.Observed {
-		p.refuse(&a, &r)
+		p.refuse(&a, hashes, &r)
 		return 0, r, true
 	}
-	p.enter(&a)
+	p.enter(&a, hashes)
 	if warm {
 		sp.warm++
 	}
@@ -54,7 +55,7 @@ func (p *Policy) Admit(now time.Time, final []labels.Label, weight int) (ref uin
 	}
 	sp.consider(a.metric)
 	if a.metric.track != nil {
-		a.metric.track.feed(as, p, &a)
+		a.metric.track.feed(as, p, &a, hashes)
 	}
 	return a.ref, r, false
 }
@@ -62,16 +63,17 @@ func (p *Policy) Admit(now time.Time, final []labels.Label, weight int) (ref uin
 // Adopt takes weight places for a series that is known and changes its labels: it is never refused.
 func (p *Policy) Adopt(now time.Time, final []labels.Label, weight int) (ref uint32) {
 	var buf [32]uint64
-	a := arrival{tick: at(now), name: nameOf(final), final: final, hashes: p.g.hash(buf[:0], final), weight: int64(max(weight, 1))}
+	a := arrival{tick: at(now), name: nameOf(final), final: final, weight: int64(max(weight, 1))}
+	hashes := p.g.hash(buf[:0], final)
 	sp := p.space
 
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	sp.roll(a.tick)
-	p.enter(&a)
+	p.enter(&a, hashes)
 	sp.consider(a.metric)
 	if a.metric.track != nil {
-		a.metric.track.feed(live, p, &a)
+		a.metric.track.feed(live, p, &a, hashes)
 	}
 	return a.ref
 }
@@ -84,14 +86,15 @@ func (g *Guard) Refresh(now time.Time, ref uint32, final []labels.Label) {
 	pr := g.pairs.at(ref)
 	sp, p := pr.client.space, pr.client.policy.Load()
 	var buf [32]uint64
-	a := arrival{tick: at(now), final: final, hashes: g.hash(buf[:0], final), ref: ref, pair: pr, metric: pr.metric}
+	a := arrival{tick: at(now), final: final, ref: ref, pair: pr, metric: pr.metric}
+	hashes := g.hash(buf[:0], final)
 
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	sp.roll(a.tick)
-	p.keep(&a)
+	p.keep(&a, hashes)
 	if a.metric.track != nil {
-		a.metric.track.feed(live, p, &a)
+		a.metric.track.feed(live, p, &a, hashes)
 	}
 }
 
@@ -129,7 +132,7 @@ func (p *Policy) find(a *arrival) {
 }
 
 // enter takes places in all scopes and keeps the values known.
-func (p *Policy) enter(a *arrival) {
+func (p *Policy) enter(a *arrival, hashes []uint64) {
 	if a.pair == nil {
 		a.ref, a.pair = p.space.pair(p.client, a.name)
 		a.metric = a.pair.metric
@@ -138,11 +141,11 @@ func (p *Policy) enter(a *arrival) {
 	a.metric.active += a.weight
 	p.client.active += a.weight
 	p.space.active += a.weight
-	p.keep(a)
+	p.keep(a, hashes)
 }
 
 // keep marks the values of a live series as seen, in the scopes that limit values.
-func (p *Policy) keep(a *arrival) {
+func (p *Policy) keep(a *arrival, hashes []uint64) {
 	if a.metric.other {
 		return
 	}
@@ -165,14 +168,14 @@ func (p *Policy) keep(a *arrival) {
 				p.g.sets.Add(1)
 				sets.insert(at, name, a.minute)
 			}
-			(*sets)[at].add(a.hashes[i], a.minute, most)
+			(*sets)[at].add(hashes[i], a.minute, most)
 		}
 	}
 }
 
 // judge holds a new series against the limits. A limit that refuses is told before one that observes, a label before a
 // metric before all series, the client's before its environment's. warm: without the warm-up it would be refused.
-func (p *Policy) judge(a *arrival) (r Refusal, warm bool) {
+func (p *Policy) judge(a *arrival, hashes []uint64) (r Refusal, warm bool) {
 	var values [2]valueSets
 	var perName, all [2]int64
 	if a.pair != nil {
@@ -204,7 +207,7 @@ func (p *Policy) judge(a *arrival) (r Refusal, warm bool) {
 	}
 	for scope := range p.scopes {
 		if limit := p.scopes[scope].ValuesPerLabel; limit > 0 {
-			if label, count := p.newValue(a, values[scope], limit); over(scope, valuesPerLabel, limit, int64(count)) {
+			if label, count := p.newValue(a, hashes, values[scope], limit); over(scope, valuesPerLabel, limit, int64(count)) {
 				r.Label = label
 			}
 		}
@@ -222,14 +225,14 @@ func (p *Policy) judge(a *arrival) (r Refusal, warm bool) {
 
 // newValue returns the label with the most values of those to which the series would bring one more than limit, and how
 // many that would be. 0: there is none.
-func (p *Policy) newValue(a *arrival, sets valueSets, limit int) (label string, most int) {
+func (p *Policy) newValue(a *arrival, hashes []uint64, sets valueSets, limit int) (label string, most int) {
 	stop, at := p.g.inForce(a.now, limit)+1, 0
 	for i := range a.final {
 		var ok bool
 		if at, ok = sets.from(at, a.final[i].Name); !ok || !p.counts(a.final[i].Name) {
 			continue
 		}
-		if n := sets[at].with(a.hashes[i], a.minute, int64(limit), stop); n > limit && n > most {
+		if n := sets[at].with(hashes[i], a.minute, int64(limit), stop); n > limit && n > most {
 			label, most = a.final[i].Name, n
 		}
 	}
@@ -237,7 +240,7 @@ func (p *Policy) newValue(a *arrival, sets valueSets, limit int) (label string, 
 }
 
 // refuse books a series that may not come. Its metric is remembered also if it has no series, unless there are many of those.
-func (p *Policy) refuse(a *arrival, r *Refusal) {
+func (p *Policy) refuse(a *arrival, hashes []uint64, r *Refusal) {
 	sp := p.space
 	if a.metric == nil && a.apart && len(sp.idle) < idleMetrics {
 		a.metric = sp.metric(a.name)
@@ -250,7 +253,7 @@ func (p *Policy) refuse(a *arrival, r *Refusal) {
 	}
 	sp.consider(a.metric)
 	if a.metric.track != nil {
-		a.metric.track.feed(overLimit, p, a)
+		a.metric.track.feed(overLimit, p, a, hashes)
 	}
 }
 

@@ -19,10 +19,10 @@ func heap() uint64 {
 
 // TestBounded: what senders make up costs a bounded amount of memory, and counts stay right.
 func TestBounded(t *testing.T) {
-	f := func(what string, limits Limits, n int, mostBytes uint64, make func(i int) []labels.Label) {
+	f := func(what string, maxMetrics int, limits Limits, n int, mostBytes uint64, make func(i int) []labels.Label) {
 		t.Helper()
 		before := heap()
-		g := New(Options{Started: start, MaxMetrics: 2000, ExampleValues: true})
+		g := New(Options{Started: start, MaxMetrics: maxMetrics, ExampleValues: true})
 		p := g.Policy(sender("app"), limits, limits, false, nil)
 		admitted := 0
 		for i := range n {
@@ -40,24 +40,29 @@ func TestBounded(t *testing.T) {
 		if after := heap(); after > before+mostBytes {
 			t.Errorf("%s: %d bytes, want at most %d", what, after-before, mostBytes)
 		}
-		if s := r.Spaces[0]; len(s.Refusals) > refusalsKept+10 || r.MetricNames > 2000+idleMetrics {
+		if s := r.Spaces[0]; len(s.Refusals) > refusalsKept+10 || r.MetricNames > r.MaxMetricNames+idleMetrics {
 			t.Errorf("%s: %d refusals, %d names", what, len(s.Refusals), r.MetricNames)
 		}
 		runtime.KeepAlive(g)
 	}
 	long := strings.Repeat("x", 300)
+	few := 2000
 	all := Limits{ActiveSeries: 1 << 40, ActiveSeriesPerMetric: 1 << 40, ValuesPerLabel: 50}
-	f("metrics", Limits{}, 1_000_000, 4<<20, func(i int) []labels.Label { return series(fmt.Sprint("m", i), "a", "b") })
-	f("metrics with limits on values", all, 200_000, 8<<20, func(i int) []labels.Label {
-		return series(fmt.Sprint("m", i), "a", fmt.Sprint(i), "b", fmt.Sprint(i), "c", "d")
+	one := func(metric, name, value string) []labels.Label {
+		return []labels.Label{{Name: "__name__", Value: metric}, {Name: name, Value: value}}
+	}
+	// A million names: as many are told apart as one client may have, half of the default.
+	f("metrics", 0, Limits{}, 1_000_000, 60<<20, func(i int) []labels.Label { return one(fmt.Sprint("m", i), "a", "b") })
+	f("metrics with limits on values", few, all, 50_000, 8<<20, func(i int) []labels.Label {
+		return append(one(fmt.Sprint("m", i), "a", fmt.Sprint(i)), labels.Label{Name: "b", Value: fmt.Sprint(i)})
 	})
-	f("refused metrics", Limits{ActiveSeries: 1}, 200_000, 16<<20, func(i int) []labels.Label { return series(fmt.Sprint("m", i), "a", fmt.Sprint(i)) })
-	f("long metrics", Limits{ActiveSeries: 1000}, 50_000, 4<<20, func(i int) []labels.Label { return series(fmt.Sprint(long, i)) })
-	f("label names", all, 100_000, 4<<20, func(i int) []labels.Label { return series("m", fmt.Sprint("l", i), "a") })
-	f("long label names", all, 50_000, 4<<20, func(i int) []labels.Label { return series("m", fmt.Sprint(long, i), "a") })
-	f("values", all, 200_000, 4<<20, func(i int) []labels.Label { return series("m", "a", fmt.Sprint(long, i)) })
-	f("shapes", Limits{LabelNameBytes: 3, LabelsPerSeries: 3}, 50_000, 4<<20, func(i int) []labels.Label {
-		return series(fmt.Sprint("m", i%3000), fmt.Sprint("label", i), "a")
+	f("refused metrics", few, Limits{ActiveSeries: 1}, 50_000, 16<<20, func(i int) []labels.Label { return one(fmt.Sprint("m", i), "a", fmt.Sprint(i)) })
+	f("long metrics", few, Limits{ActiveSeries: 1000}, 20_000, 4<<20, func(i int) []labels.Label { return one(fmt.Sprint(long, i), "a", "b") })
+	f("label names", few, all, 50_000, 4<<20, func(i int) []labels.Label { return one("m", fmt.Sprint("l", i), "a") })
+	f("long label names", few, all, 20_000, 4<<20, func(i int) []labels.Label { return one("m", fmt.Sprint(long, i), "a") })
+	f("values", few, all, 50_000, 4<<20, func(i int) []labels.Label { return one("m", "a", fmt.Sprint(long, i)) })
+	f("shapes", few, Limits{LabelNameBytes: 3, LabelsPerSeries: 3}, 20_000, 4<<20, func(i int) []labels.Label {
+		return one(fmt.Sprint("m", i%3000), fmt.Sprint("label", i), "a")
 	})
 }
 

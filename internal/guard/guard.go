@@ -92,7 +92,7 @@ func (g *Guard) SetExampleValues(on bool) { g.examples.Store(on) }
 func (g *Guard) Policy(s Sender, environment, client Limits, exempt bool, stamps []string) *Policy {
 	sp := g.space(s.Environment, s.Signal)
 	p := &Policy{
-		g: g, space: sp, client: sp.sender(s.Client), exempt: exempt,
+		g: g, space: sp, exempt: exempt,
 		scopes:  [2]Limits{client, environment},
 		fixed:   append([]string{"__name__"}, stamps...),
 		uncount: append([]string{"__name__", "le", "quantile"}, stamps...),
@@ -106,7 +106,10 @@ func (g *Guard) Policy(s Sender, environment, client Limits, exempt bool, stamps
 		p.judges = p.judges || l.ActiveSeries > 0 || l.ActiveSeriesPerMetric > 0 || l.ValuesPerLabel > 0
 	}
 	p.judges = p.judges && !exempt
-	p.client.policy.Store(p)
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	p.client = sp.sender(s.Client)
+	p.client.policy.Store(p) // before anybody sees the client
 	sp.policy.Store(p)
 	return p
 }

@@ -230,6 +230,107 @@ func TestExactAtTheLimit(t *testing.T) {
 	f(Limits{}, Limits{ActiveSeries: 999}, 999)
 }
 
+// TestAllAtOnce: everything that may be called at once is, and in the end nothing is left.
+func TestAllAtOnce(t *testing.T) {
+	g := New(Options{Started: start, MaxMetrics: 40, ExampleValues: true})
+	limits := Limits{Key: environmentKey, ActiveSeries: 3000, ActiveSeriesPerMetric: 300, ValuesPerLabel: 40, LineBytes: 5}
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(w), 3))
+			s := Sender{Environment: []string{"prod", "dev"}[w%2], Client: fmt.Sprint("c", w%3), Signal: "metrics"}
+			p := g.Policy(s, limits, limits, false, nil)
+			type held struct {
+				ref    uint32
+				labels []labels.Label
+			}
+			var all []held
+			for i := range 1500 {
+				now := start.Add(time.Duration(i) * time.Second)
+				ls := series(fmt.Sprint("m", rnd.IntN(60)), "a", fmt.Sprint(rnd.IntN(60)), "w", fmt.Sprint(w))
+				ref, r, refused := p.Admit(now, ls, 2)
+				if !refused {
+					all = append(all, held{ref, ls})
+				}
+				if refused && i%50 == 0 && p.Describe(r, nil) == "" {
+					t.Error("nothing is said")
+				}
+				switch k := rnd.IntN(max(len(all), 1)); {
+				case len(all) == 0:
+				case i%3 == 0:
+					g.Release(all[k].ref, 2)
+					all = slices.Delete(all, k, k+1)
+				default:
+					g.Refresh(now, all[k].ref, all[k].labels)
+				}
+				switch i % 500 {
+				case 100:
+					g.Report(now, ReportOptions{})
+				case 200:
+					p = g.Policy(s, limits, limits, false, []string{"w"})
+				case 300:
+					p.TooLong(6)
+					p.Would(now, ls, ls, true)
+				}
+			}
+			for _, h := range all {
+				g.Release(h.ref, 2)
+			}
+		})
+	}
+	wg.Wait()
+	g.Each(func(s Sender, active int) {
+		if active != 0 {
+			t.Errorf("%v has %d series left", s, active)
+		}
+	})
+	for _, s := range g.Report(start.Add(2*time.Hour), ReportOptions{}).Spaces {
+		if s.Active != 0 || s.Metrics != 0 {
+			t.Errorf("%s: %d series and %d metrics are left", s.Environment, s.Active, s.Metrics)
+		}
+	}
+	if g.names.Load() != 0 || g.sets.Load() != 0 || len(g.pairs.free) != int(g.pairs.next) {
+		t.Errorf("%d names, %d sets, %d of %d pairs are left", g.names.Load(), g.sets.Load(), int(g.pairs.next)-len(g.pairs.free), g.pairs.next)
+	}
+}
+
+func TestWould(t *testing.T) {
+	g := New(Options{Started: start})
+	p := g.Policy(sender("app"), Limits{Key: environmentKey, ActiveSeries: 1, LabelsPerSeries: 1}, Limits{}, false, nil)
+	ls := series("m", "a", "b")
+	for range 2 {
+		if all := p.Would(start, ls, ls, true); len(all) != 1 || all[0].Reason != "labels_per_series" {
+			t.Errorf("with no series yet: %+v", all)
+		}
+	}
+	p.Admit(start, ls, 1)
+	want := Refusal{Reason: "active_series", Key: environmentKey + ".active_series", Limit: 1, Count: 2, Metric: "m"}
+	if all := p.Would(start, ls, ls, true); len(all) != 2 || all[1] != want {
+		t.Errorf("with one: %+v", all)
+	}
+	if n := activeOf(g, "app"); n != 1 || len(g.Report(start, ReportOptions{}).Spaces[0].Refusals) != 0 {
+		t.Error("asking counts")
+	}
+	if n := testing.AllocsPerRun(200, func() { p.Admit(start, ls, 1) }); n != 0 {
+		t.Errorf("%v allocations for a series that is refused", n)
+	}
+}
+
+func TestAllocations(t *testing.T) {
+	g := New(Options{Started: start})
+	p := g.Policy(sender("app"), Limits{ActiveSeries: 1000, ActiveSeriesPerMetric: 1000, ValuesPerLabel: 1000}, Limits{ValuesPerLabel: 10}, false, []string{"s"})
+	ls := series("m", "a", "b", "c", "d", "e", "f", "s", "t")
+	p.Admit(start, ls, 1)
+	if n := testing.AllocsPerRun(20, func() {
+		ref, _, _ := p.Admit(start, ls, 1)
+		g.Refresh(start, ref, ls)
+		g.Release(p.Adopt(start, ls, 1), 1)
+		g.Release(ref, 1)
+	}); n != 0 {
+		t.Errorf("%v allocations for a metric that is known", n)
+	}
+}
+
 // model is the guard as plain maps.
 type model struct {
 	environment, client Limits

@@ -68,8 +68,6 @@ func newSpace(g *Guard, environment, signal string) *space {
 
 // sender returns the client of that name.
 func (sp *space) sender(name string) *client {
-	sp.mu.Lock()
-	defer sp.mu.Unlock()
 	for _, c := range sp.clients {
 		if c.name == name {
 			return c

@@ -151,13 +151,13 @@ func (sp *space) untrack(m *metric) {
 }
 
 // feed tells the sketches of a series.
-func (t *tracked) feed(as feeding, p *Policy, a *arrival) {
+func (t *tracked) feed(as feeding, p *Policy, a *arrival, hashes []uint64) {
 	t.roll(a.window)
 	if as != live {
 		t.feeds++
 		t.last = a.now
 		var sum uint64
-		for _, h := range a.hashes {
+		for _, h := range hashes {
 			sum += h
 		}
 		t.fresh.add(sum)
@@ -179,7 +179,7 @@ func (t *tracked) feed(as feeding, p *Policy, a *arrival) {
 			t.labels = slices.Insert(t.labels, at, trackedLabel{name: strings.Clone(f.Name)})
 		}
 		l := &t.labels[at]
-		l.by[as].add(a.hashes[i])
+		l.by[as].add(hashes[i])
 		if as == live {
 			continue
 		}
@@ -187,7 +187,7 @@ func (t *tracked) feed(as feeding, p *Policy, a *arrival) {
 			l.begun = a.now
 		}
 		if show {
-			l.recent.add(a.hashes[i], f.Value)
+			l.recent.add(hashes[i], f.Value)
 		}
 	}
 }

@@ -18,11 +18,13 @@ func (p *Policy) Would(now time.Time, final, own []labels.Label, series bool) (a
 	if !series || !p.judges {
 		return all
 	}
-	a := arrival{tick: at(now), name: nameOf(final), final: final, hashes: p.g.hash(nil, final), weight: 1}
+	a := arrival{tick: at(now), name: nameOf(final), final: final, weight: 1}
+	hashes := p.g.hash(nil, final)
 	p.space.mu.Lock()
 	defer p.space.mu.Unlock()
 	p.find(&a)
-	if r, _ := p.judge(&a); r.Reason != "" {
+	if r, _ := p.judge(&a, hashes); r.Reason != "" {
+		r.Metric = a.name
 		all = append(all, r)
 	}
 	return all
