@@ -273,8 +273,8 @@ func TestStamps(t *testing.T) {
 `, "secrets/other", otherToken)
 	f := func(token string, want map[string]string) {
 		t.Helper()
-		if got := g.pushAs(token); got != 200 {
-			t.Fatal(got)
+		if a := g.pushSeries(token, series("up", "instance", "host-0")); a.StatusCode != 200 {
+			t.Fatal(a.StatusCode, a.body)
 		}
 		p := g.newest(metricsUser, fakecloud.Prometheus)
 		for _, ts := range p.V1.Timeseries {

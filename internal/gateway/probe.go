@@ -15,7 +15,6 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/internal/egress"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
-	"github.com/telemetry-gateway/telemetry-gateway/internal/secret"
 )
 
 // ProbeResult is what one upstream says to an empty push.
@@ -41,11 +40,11 @@ func (r ProbeResult) String() string {
 // upstream that does not answer takes its whole timeout. It fails only where cfg cannot be compiled; what upstreams say
 // is in the results.
 func Probe(ctx context.Context, cfg *config.Config, version string) ([]ProbeResult, error) {
-	g := &Gateway{version: version, books: newLedger(), secrets: secret.New(slog.New(slog.DiscardHandler))}
-	st, err := g.compile(cfg, nil)
+	g, err := New(cfg, Options{Log: slog.New(slog.DiscardHandler), Version: version})
 	if err != nil {
 		return nil, err
 	}
+	st := g.state.Load()
 	var all sync.WaitGroup
 	var results []*ProbeResult
 	for _, name := range sortedKeys(st.environments) {

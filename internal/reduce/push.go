@@ -193,10 +193,13 @@ func (p *Push) round() {
 // hit is told of a series that the table knows.
 func (p *Push) hit(i int, e *series.Entry) {
 	s, m := &p.ss[i], &p.marks[i]
+	kind := e.Kind()
 	if m.state == foreign {
+		if kind == series.Routed {
+			p.engine.table.At(e.Ref, p.minute, func(*series.Output) {}) // the entry lives on by this visit, and so must its output
+		}
 		return
 	}
-	kind := e.Kind()
 	m.prev = e.Last
 	m.known = kind == series.Counted || kind == series.Suspended || kind == series.Routed
 	m.epoch = e.NewEpoch(p.minute)

@@ -246,6 +246,13 @@ func (p *Push) output(s *ingest.Series, m *mark, key labels.Key) (index uint32, 
 		}
 		return found
 	})
+	if !done {
+		// No room to look, which a series needs not whose output is there.
+		done = table.Lookup(key, p.minute, func(*series.Output) {})
+		if done {
+			index, routed = table.Route(key, p.minute, func(*series.Output, bool) {})
+		}
+	}
 	return index, done && routed
 }
 
