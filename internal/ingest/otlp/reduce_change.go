@@ -1,0 +1,138 @@
+package otlp
+
+import (
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+// envelope is a message around items.
+type envelope struct {
+	num int32
+	// It stands in src from head on, its content from body on.
+	head, body, end int
+	// written: it is in dst from at on, and mark is where its content begins.
+	written bool
+	at      int
+	mark    wire.Mark
+}
+
+// enter goes into a message.
+func (w *itemWriter) enter(e envelope) { w.around[w.depth] = e; w.depth++ }
+
+// leave goes out of the message entered last, which goes if it is emptied.
+func (w *itemWriter) leave(emptied bool) error {
+	w.depth--
+	e := &w.around[w.depth]
+	switch {
+	case !e.written:
+		return nil
+	case emptied:
+		w.dst, w.copied = w.dst[:e.at], e.end
+		return nil
+	}
+	if err := w.until(e.end); err != nil {
+		return err
+	}
+	w.dst = wire.CloseMessage(w.dst, e.mark)
+	return nil
+}
+
+// skip leaves src[from:to] out.
+func (w *itemWriter) skip(from, to int) error {
+	err := w.until(from)
+	w.copied = to
+	return err
+}
+
+// until copies what comes before pos. Messages around it are opened, so that their lengths can become others.
+func (w *itemWriter) until(pos int) error {
+	w.wrote = true
+	if err := w.room(pos - w.copied); err != nil {
+		return err
+	}
+	for i := range w.depth {
+		e := &w.around[i]
+		if e.written {
+			continue
+		}
+		w.dst = append(w.dst, w.src[w.copied:e.head]...)
+		e.at, e.written = len(w.dst), true
+		w.dst, e.mark = wire.OpenMessage(w.dst, e.num, e.end-e.body)
+		w.copied = e.body
+	}
+	w.dst = append(w.dst, w.src[w.copied:pos]...)
+	w.copied = pos
+	return nil
+}
+
+// room makes room in dst for n bytes more, and for what CloseMessage may take. It begins with what is left of src and a
+// little more; what grows beyond that pays for a copy.
+func (w *itemWriter) room(n int) error {
+	if n += 64; cap(w.dst)-len(w.dst) >= n {
+		return nil
+	}
+	left := len(w.src) - w.copied
+	return reserve(&w.dst, w.r.Charge, max(n, left+left/16+64))
+}
+
+// change writes the item msg, which is src[head:end] with its tag, as c and what moves to it leave it.
+func (w *itemWriter) change(head, end int, msg []byte, c *labels.Change) error {
+	a := &w.attrs
+	var name string
+	a.gone, a.added = a.gone[:0], a.added[:0]
+	if c != nil {
+		if err := a.use(&w.set, c, w.whose); err != nil {
+			return err
+		}
+		if w.whose == ofPoint {
+			name = addedName(c)
+		}
+	}
+	extra, err := w.extras()
+	if err != nil {
+		return err
+	}
+	if len(a.gone) == 0 && name == "" {
+		return nil // it has all that would come, and nothing else changes
+	}
+	growth := a.growth() + extra
+	if name != "" {
+		growth += wire.BytesLen(spanName, len(name))
+	}
+	if err = w.until(head); err == nil {
+		err = w.room(len(msg) + growth)
+	}
+	if err != nil {
+		return err
+	}
+	num := w.attrsField()
+	dst, at := wire.OpenMessage(w.dst, 2, len(msg)) // that it becomes a little shorter is the usual case
+	run := 0
+	for i := range w.fields {
+		switch p := &w.fields[i]; {
+		case p.isName && name != "", !p.isName && a.goes(p.name):
+			dst = append(dst, msg[run:p.start]...)
+			run = p.end
+		}
+	}
+	dst = append(dst, msg[run:]...)
+	if name != "" {
+		dst = wire.AppendString(dst, spanName, name)
+	}
+	dst = a.appendAdded(dst, num)
+	for i := range w.extra {
+		dst = w.extra[i].append(dst, num)
+	}
+	w.dst, w.copied = wire.CloseMessage(dst, at), end
+	return nil
+}
+
+// addedName is the name that c gives, empty if it gives none.
+func addedName(c *labels.Change) string {
+	for i := range c.Add {
+		if c.Add[i].Name == metricName {
+			return c.Add[i].Value
+		}
+	}
+	return ""
+}

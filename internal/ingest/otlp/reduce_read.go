@@ -1,0 +1,199 @@
+package otlp
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+)
+
+// place is where a field stands in the item at hand: an attribute, or a span's name.
+type place struct {
+	start, end int
+	name       string
+	isName     bool
+}
+
+// Fields of spans and of records.
+const (
+	spanName    = 5
+	recordBody  = 5
+	spanAttrs   = 9
+	recordAttrs = 6
+)
+
+// attrsField is the number of the attributes.
+func (w *itemWriter) attrsField() int32 {
+	if w.whose == ofPoint {
+		return spanAttrs
+	}
+	return recordAttrs
+}
+
+// readItem reads the attributes of msg, and a span's name or the size of a record's body.
+func (w *itemWriter) readItem(msg []byte) error {
+	const startTime, endTime = 7<<3 | byte(wire.Fixed64), 8<<3 | byte(wire.Fixed64)
+	w.attrs.reset()
+	w.own, w.fields, w.body = w.own[:0], w.fields[:0], 0
+	num, isSpan := w.attrsField(), w.whose == ofPoint
+	var f wire.Field
+	var name []byte
+	var body attribute
+	for rest := msg; len(rest) > 0; {
+		before := len(rest)
+		switch tag := rest[0]; {
+		case before > 1 && tag < 0x80 && wire.Type(tag&7) == wire.Bytes && tag > 7 && int(rest[1]) < min(0x80, before-1):
+			end := 2 + int(rest[1]) // as in walker.walk
+			f.Num, f.Type, f.Data, rest = int32(tag>>3), wire.Bytes, rest[2:end], rest[end:]
+		case isSpan && (tag == startTime || tag == endTime) && before > 8:
+			rest = rest[9:]
+			continue
+		default:
+			var err error
+			if rest, err = wire.Next(rest, &f); err != nil {
+				return err
+			}
+		}
+		at := place{start: len(msg) - before, end: len(msg) - len(rest)}
+		var err error
+		switch {
+		case f.Num == num && w.reads:
+			err = w.readAttribute(f.Data, at)
+		case f.Num == spanName && isSpan && f.Type == wire.Bytes:
+			name, at.isName = f.Data, true
+			err = w.addPlace(at)
+		case f.Num == recordBody && !isSpan && w.longest > 0 && (len(f.Data) > w.longest || body.kind != 0):
+			err = body.readValue(f.Data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if w.body = len(body.encoded); body.kind == isString {
+		w.body = len(body.data)
+	}
+	if len(name) == 0 {
+		return nil
+	}
+	return w.addOwn(labels.Label{Name: metricName, Value: textOf(name)})
+}
+
+// readAttribute reads the attribute kv, which stands at at.
+func (w *itemWriter) readAttribute(kv []byte, at place) error {
+	var a attribute
+	if err := a.read(kv); err != nil {
+		return err
+	}
+	l := labels.Label{Name: textOf(a.name), Value: textOf(a.data)}
+	if w.whose.reserved(l.Name) && l.Name == metricName {
+		return nil // and no rule gets at it
+	}
+	if a.kind != isString {
+		var err error
+		if l.Value, err = w.attrs.value(&a); err != nil {
+			return err
+		}
+	}
+	at.name = l.Name
+	if err := w.addPlace(at); err != nil || l.Value == "" {
+		return err
+	}
+	return w.addOwn(l)
+}
+
+func (w *itemWriter) addPlace(at place) error {
+	if len(w.fields) == cap(w.fields) {
+		if err := reserve(&w.fields, w.r.Charge, 1); err != nil {
+			return err
+		}
+	}
+	w.fields = append(w.fields, at)
+	return nil
+}
+
+func (w *itemWriter) addOwn(l labels.Label) error {
+	if len(w.own) == cap(w.own) {
+		if err := reserve(&w.own, w.r.Charge, 1); err != nil {
+			return err
+		}
+	}
+	w.own = append(w.own, l)
+	return nil
+}
+
+// fill fills set with the item at hand and what is around it, sorted. It is Set.Sort with what is known before: items of
+// one scope share most labels, and most of them name their attributes in the same order as the one before.
+func (w *itemWriter) fill() error {
+	if err := w.sort(); err != nil {
+		return err
+	}
+	n := len(w.own) + len(w.base)
+	w.set.All = w.set.All[:0]
+	if err := reserve(&w.set.All, w.r.Charge, n); err != nil {
+		return err
+	}
+	all, base := w.set.All, w.base
+	for _, i := range w.order {
+		l := w.own[i]
+		if len(base) > 0 {
+			if l.Name > base[len(base)-1].Name {
+				all, base = append(all, base...), nil
+			} else {
+				for base[0].Name < l.Name {
+					all, base = append(all, base[0]), base[1:]
+				}
+				if base[0].Name == l.Name {
+					continue // what is around wins over an attribute that is called so
+				}
+			}
+		}
+		if n := len(all); n > 0 && all[n-1].Name == l.Name {
+			continue
+		}
+		all = append(all, l)
+	}
+	w.set.All = append(all, base...)
+	if len(w.keys) < len(w.set.All) {
+		w.keys = w.keys[:0]
+		if err := reserve(&w.keys, w.r.Charge, cap(w.set.All)); err != nil {
+			return err
+		}
+		w.keys = w.keys[:cap(w.keys)]
+	}
+	w.set.Keys = w.keys[:len(w.set.All)]
+	return nil
+}
+
+// sort sorts own by name, equal names in the order in which they stand, into order.
+func (w *itemWriter) sort() error {
+	own := w.own
+	if len(w.order) != len(own) {
+		w.order = w.order[:0]
+		if err := reserve(&w.order, w.r.Charge, len(own)); err != nil {
+			return err
+		}
+		for i := range own {
+			w.order = append(w.order, int32(i))
+		}
+	}
+	order := w.order
+	compare := func(a, b int32) int {
+		if c := strings.Compare(own[a].Name, own[b].Name); c != 0 {
+			return c
+		}
+		return int(a - b)
+	}
+	budget := 16 * len(own)
+	for i := 1; i < len(order); i++ {
+		for j := i; j > 0 && compare(order[j], order[j-1]) < 0; j-- {
+			order[j], order[j-1] = order[j-1], order[j]
+			budget--
+		}
+		if budget < 0 {
+			slices.SortFunc(order, compare)
+			break
+		}
+	}
+	return nil
+}
