@@ -243,7 +243,7 @@ func (w *pointWriter) point(dst, msg []byte, i int, m *pointMetric) []byte {
 
 // changed appends the point msg, whose attributes are its fields num, with c made of its labels: what stays stands where it
 // stood, what comes is appended. An attribute that is called like a label which rules can only read is none of their business;
-// neither is one without a value, unless they write it.
+// neither is one without a value, unless they write or drop one of that name.
 func (w *pointWriter) changed(dst, msg []byte, num int32, c *labels.Change) []byte {
 	p, l := w.p, &w.p.layout
 	p.text.reset()
@@ -290,6 +290,9 @@ func (w *pointWriter) keeps(a *pointAttr, c *labels.Change) bool {
 		return false
 	case a.rank >= 0:
 		return c.Keeps(a.rank)
+	}
+	if rank := w.p.layout.rankOf(name); rank >= 0 && !c.Keeps(rank) {
+		return false
 	}
 	for i := range c.Add {
 		if c.Add[i].Name == name {

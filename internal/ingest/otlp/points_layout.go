@@ -223,6 +223,15 @@ func (l *layout) resolve(text *attributes) error {
 	return nil
 }
 
+// rankOf is where the attribute that counts of that name is in the Set; -1 if there is none.
+func (l *layout) rankOf(name string) int {
+	i, ok := slices.BinarySearchFunc(l.own, name, func(o ownLabel, name string) int { return strings.Compare(o.name, name) })
+	if !ok || l.own[i].stamp {
+		return -1
+	}
+	return l.list[l.own[i].i].rank
+}
+
 // shadowed says whether a label that the point shares with others has that name. Only one that is reserved can.
 func (l *layout) shadowed(name string) bool {
 	return name == metricName || ofPoint.reserved(name) && l.fixed.Find(name) >= 0

@@ -141,20 +141,26 @@ func rewrite(m pcommon.Map, before, after []labels.Label, readOnly func(string) 
 		if readOnly(k) {
 			return false
 		}
-		if v.AsString() == "" {
-			// It stays unless it is written.
-			return slices.ContainsFunc(after, func(l labels.Label) bool { return l.Name == k && !slices.Contains(before, l) })
+		again := false
+		if v.AsString() != "" {
+			again, seen[k] = seen[k], true
 		}
-		again := seen[k]
-		seen[k] = true
-		was := before[slices.IndexFunc(before, func(l labels.Label) bool { return l.Name == k })]
-		return single && again || !slices.Contains(after, was)
+		was, is := find(before, k), find(after, k)
+		return single && again || was != is
 	})
 	for _, l := range after {
 		if !readOnly(l.Name) && !slices.Contains(before, l) {
 			m.PutStr(l.Name, l.Value)
 		}
 	}
+}
+
+// find is the value of that name; empty if there is none.
+func find(ls []labels.Label, name string) string {
+	if i := slices.IndexFunc(ls, func(l labels.Label) bool { return l.Name == name }); i >= 0 {
+		return ls[i].Value
+	}
+	return ""
 }
 
 func count(m pmetric.Metric) (n int) {

@@ -58,6 +58,7 @@ func TestPointsOnTheWire(t *testing.T) {
 		u := unknown(8)
 		f("one goes", drop, push(m("x", point(a, u, n, b), point(b, n, a, u), point(n))), push(m("x", point(u, n, b), point(b, n, u), point(n))))
 		f("doubled ones and one without a value", drop, push(m("x", point(empty, b, a, empty, b, a))), push(m("x", point(empty, b, empty))))
+		f("with one of its name that has no value", drop, push(m("x", point(attr(attrs, "a", ""), b, a))), push(m("x", point(b))))
 		f("doubled where nothing changes", drop, push(m("x", point(b, b), point(a))), push(m("x", point(b, b), point())))
 		f("written where it was empty", no.with(t, "- {target_label: e, replacement: x}", ""), push(m("x", point(empty, n))), push(m("x", point(n, attr(attrs, "e", "x")))))
 		f("a number is a text once it is written", no.with(t, "- {source_labels: [n], target_label: n, regex: (.), replacement: '${1}0'}", ""),
