@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"cmp"
+
 	"github.com/telemetry-gateway/telemetry-gateway/internal/config"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/guard"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
@@ -39,7 +41,7 @@ func (g *Gateway) compilePolicies(k clientKey, ec *config.Environment, cc *confi
 		onRateLimit, refusedAnswer := ec.AnswersOf(k.client, &all)
 		scopes := [2]scope{
 			shared: {all, s, func(limit string) string { return root + string(s) + ".limits." + limit }},
-			own:    {ec.LimitsOf(k.client), s, func(limit string) string { return root + ec.LimitKey(k.client, limit) }},
+			own:    {ec.LimitsOf(k.client), s, func(limit string) string { return root + cmp.Or(ec.LimitKey(k.client, limit), "clients."+k.client+".limits."+limit) }},
 		}
 		p := &policy{backpressure: onRateLimit == "backpressure", quiet: refusedAnswer == "success"}
 		if !exempt {
@@ -108,16 +110,16 @@ func (s *scope) rates(backpressure bool) limits.Rates {
 
 // guard is the scope's limits on series, labels and lines.
 func (s *scope) guard() guard.Limits {
-	l := guard.Limits{KeyOf: s.key, Observe: s.OnCardinality == "observe"}
+	l := guard.Limits{
+		KeyOf: s.key, Observe: s.OnCardinality == "observe",
+		LabelsPerSeries: s.LabelsPerSeries, LabelNameBytes: int(s.LabelNameBytes), LabelValueBytes: int(s.LabelValueBytes),
+	}
 	switch s.signal {
 	case ingest.Metrics:
 		l.ActiveSeries, l.ActiveSeriesPerMetric, l.ValuesPerLabel = s.ActiveSeries, s.ActiveSeriesPerMetric, s.ValuesPerLabel
 	case ingest.Logs:
 		l.ActiveSeries, l.LineBytes = s.ActiveSeries, int(s.LineBytes)
-	case ingest.Traces:
-		return l // spans are no series
 	}
-	l.LabelsPerSeries, l.LabelNameBytes, l.LabelValueBytes = s.LabelsPerSeries, int(s.LabelNameBytes), int(s.LabelValueBytes)
 	return l
 }
 
