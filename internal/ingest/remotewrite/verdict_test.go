@@ -315,6 +315,54 @@ func TestBoundSeesWhatComes(t *testing.T) {
 	f(V2, v2, formV2, text, text+2*len(v2))
 }
 
+// Many labels that come to small series outgrow all that is spared elsewhere.
+func TestBoundOfManyLabels(t *testing.T) {
+	var rules strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&rules, "- {target_label: n%d, replacement: v%d}\n", i, i)
+	}
+	req := &prompb.WriteRequest{}
+	for range 100 {
+		ts := prompb.TimeSeries{Samples: []prompb.Sample{{Value: 1}}, Histograms: []prompb.Histogram{{Sum: 1}}}
+		req.Timeseries = append(req.Timeseries, ts, prompb.TimeSeries{Labels: []prompb.Label{{Name: "a", Value: "b"}}})
+	}
+	reducesV1(t, must(req.Marshal()), &judge{rules: reducetest.Rules(t, rules.String())})
+	v2, _ := toV2Reference(req, &judge{})
+	reducesV2(t, must(v2.Marshal()), &judge{rules: reducetest.Rules(t, rules.String())})
+}
+
+// What a series that does not leave takes with it is no loss of the conversion.
+func TestLossesOfWhatLeaves(t *testing.T) {
+	const rules = "[{action: drop, source_labels: [job], regex: gone}]"
+	for _, lost := range []int{0, 1} {
+		job := []string{"gone", "here"}[lost]
+		for p, raw := range bothVersions("__name__=up job=" + job) {
+			b := decode(t, p, raw)
+			if err := b.Reduce(reducetest.New(t, nil, reducetest.Rules(t, rules), nil).Reducer); err != nil {
+				t.Fatal(err)
+			}
+			if res, _ := encode(t, b, raw, ingest.Edit{Form: p.Forms[1]}); lossOf(res, "unknown_fields") != lost {
+				t.Errorf("%s with job %s: lost %+v", p.Name, job, res.Lost)
+			}
+		}
+	}
+}
+
+// Two metrics with new names say the same of themselves, each of its own.
+func TestRenamedMetricsKeepTheirMetadataApart(t *testing.T) {
+	m := wire.AppendBytes(oneSample[:len(oneSample):len(oneSample)], v2Metadata, wire.AppendVarint(nil, metadataType, 1))
+	raw := requestV2([]string{"", "__name__", "up", "down"}, seriesV2([]byte{1, 2}, m...), seriesV2([]byte{1, 3}, m...))
+	b := decode(t, V2, raw)
+	rules := reducetest.Rules(t, "[{source_labels: [__name__], target_label: __name__, replacement: app_$1}]")
+	if err := b.Reduce(reducetest.New(t, nil, rules, nil).Reducer); err != nil {
+		t.Fatal(err)
+	}
+	_, v1 := encode(t, b, raw, ingest.Edit{Form: formV1})
+	if got := unmarshalV1(t, v1).Metadata; len(got) != 2 || got[0].MetricFamilyName != "app_up" || got[1].MetricFamilyName != "app_down" {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestNoRoomForSeries(t *testing.T) {
 	for p, raw := range bothVersions("__name__=up") {
 		r := (&judge{}).reducer(t).Reducer
