@@ -41,7 +41,9 @@ func (g *Gateway) compilePolicies(k clientKey, ec *config.Environment, cc *confi
 		onRateLimit, refusedAnswer := ec.AnswersOf(k.client, &all)
 		scopes := [2]scope{
 			shared: {all, s, func(limit string) string { return root + string(s) + ".limits." + limit }},
-			own:    {ec.LimitsOf(k.client), s, func(limit string) string { return root + cmp.Or(ec.LimitKey(k.client, limit), "clients."+k.client+".limits."+limit) }},
+			own: {ec.LimitsOf(k.client), s, func(limit string) string {
+				return root + cmp.Or(ec.LimitKey(k.client, limit), "clients."+k.client+".limits."+limit)
+			}},
 		}
 		p := &policy{backpressure: onRateLimit == "backpressure", quiet: refusedAnswer == "success"}
 		if !exempt {
