@@ -173,9 +173,8 @@ func (a *attributes) goes(name string) bool {
 // growth is how many bytes added takes.
 func (a *attributes) growth() int { return stampsLen(a.added) }
 
-// appendLeft appends msg without the attributes that go, which are its fields num, and without its fields besides, if that is
-// not 0. All else is copied as it stands.
-func (a *attributes) appendLeft(dst, msg []byte, num, besides int32) ([]byte, error) {
+// appendLeft appends msg without the attributes that go, which are its fields num. All else is copied as it stands.
+func (a *attributes) appendLeft(dst, msg []byte, num int32) ([]byte, error) {
 	var f wire.Field
 	run := msg
 	for rest := msg; len(rest) > 0; {
@@ -189,17 +188,14 @@ func (a *attributes) appendLeft(dst, msg []byte, num, besides int32) ([]byte, er
 				return nil, err
 			}
 		}
-		switch f.Num {
-		case num:
-			name, err := keyOf(f.Data)
-			if err != nil {
-				return nil, err
-			}
-			if !a.goes(textOf(name)) {
-				continue
-			}
-		case besides:
-		default:
+		if f.Num != num {
+			continue
+		}
+		name, err := keyOf(f.Data)
+		if err != nil {
+			return nil, err
+		}
+		if !a.goes(textOf(name)) {
 			continue
 		}
 		dst = append(dst, run[:len(run)-before]...)
@@ -222,7 +218,7 @@ func (a *attributes) appendChanged(dst, msg []byte, num int32, set *labels.Set, 
 	if err := a.use(set, c, v); err != nil {
 		return nil, err
 	}
-	dst, err := a.appendLeft(dst, msg, num, 0)
+	dst, err := a.appendLeft(dst, msg, num)
 	if err != nil {
 		return nil, err
 	}

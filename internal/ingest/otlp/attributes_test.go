@@ -280,7 +280,7 @@ func FuzzAttributes(f *testing.F) {
 		if err := a.use(&labels.Set{}, &labels.Change{}, ofResource); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := a.appendLeft(nil, resourceBytes, 1, 0); err != nil || string(got) != string(resourceBytes) {
+		if got, err := a.appendLeft(nil, resourceBytes, 1); err != nil || string(got) != string(resourceBytes) {
 			t.Fatalf("% x became % x: %v", resourceBytes, got, err)
 		}
 	})

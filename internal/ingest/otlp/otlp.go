@@ -1,8 +1,9 @@
 // Package otlp is the OTLP doors: traces, metrics and logs, each over HTTP and over gRPC. It counts the items of a push
 // by walking its protobuf in place, stamps labels by copying all that it does not change as bytes, and puts answers into
-// OTLP's words. JSON pushes become protobuf here. Spans it also samples, refuses for bad ids and gives a service.name. It
-// never builds a push of structs (JSON alone goes through pdata), never renames anything else, never drops a point or a
-// record, and knows nothing of gRPC's envelope: the road takes that off.
+// OTLP's words. JSON pushes become protobuf here. Spans it also samples, refuses for bad ids and gives a service.name. What
+// an ingest.Reducer says of points, spans, records and resources it carries out: it takes them out, or changes their
+// attributes and names. It never builds a push of structs (JSON alone goes through pdata), never drops or renames anything
+// else, knows no rule, and nothing of gRPC's envelope: the road takes that off.
 // internal/gateway lists its doors and uses Status for gRPC's failures; doors that translate to OTLP use FromTraces.
 //
 // What upstream makes of odd but well-formed input decides how it is counted, and upstream is built on pdata:

@@ -105,26 +105,33 @@ func (w *itemWriter) change(head, end int, msg []byte, c *labels.Change) error {
 	if err != nil {
 		return err
 	}
-	num := w.attrsField()
+	w.write(msg, name)
+	w.copied = end
+	return nil
+}
+
+// write writes the item msg, for which there is room, with what goes and comes, and with another name if there is one.
+func (w *itemWriter) write(msg []byte, name string) {
 	dst, at := wire.OpenMessage(w.dst, 2, len(msg)) // that it becomes a little shorter is the usual case
 	run := 0
 	for i := range w.fields {
-		switch p := &w.fields[i]; {
-		case p.isName && name != "", !p.isName && a.goes(p.name):
-			dst = append(dst, msg[run:p.start]...)
-			run = p.end
+		p := &w.fields[i]
+		if p.isName && name == "" || !p.isName && !w.attrs.goes(p.name) {
+			continue
 		}
+		dst = append(dst, msg[run:p.start]...)
+		run = p.end
 	}
 	dst = append(dst, msg[run:]...)
 	if name != "" {
 		dst = wire.AppendString(dst, spanName, name)
 	}
-	dst = a.appendAdded(dst, num)
+	num := w.attrsField()
+	dst = w.attrs.appendAdded(dst, num)
 	for i := range w.extra {
 		dst = w.extra[i].append(dst, num)
 	}
-	w.dst, w.copied = wire.CloseMessage(dst, at), end
-	return nil
+	w.dst = wire.CloseMessage(dst, at)
 }
 
 // addedName is the name that c gives, empty if it gives none.

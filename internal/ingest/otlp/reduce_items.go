@@ -86,6 +86,7 @@ func newItemWriter(b *batch, r *ingest.Reducer) *itemWriter {
 	return w
 }
 
+// request reduces the push.
 func (w *itemWriter) request() error {
 	var f wire.Field
 	for rest := w.src; len(rest) > 0; {
@@ -137,16 +138,14 @@ func (w *itemWriter) group(e envelope) error {
 		}
 	}
 	w.enter(e)
-	if w.rewritten {
+	if w.rewritten && (len(w.res) > 0 || g.resources > 0) {
 		if err = w.until(e.body); err == nil {
 			err = w.room(len(w.res))
 		}
 		if err != nil {
 			return err
 		}
-		if len(w.res) > 0 || g.resources > 0 {
-			w.dst = wire.AppendBytes(w.dst, 1, w.res)
-		}
+		w.dst = wire.AppendBytes(w.dst, 1, w.res)
 	}
 	num := g.scopes
 	w.reads = w.r.Item != nil || len(w.moved) > 0
@@ -223,14 +222,10 @@ func (w *itemWriter) scope(e envelope) (emptied bool, err error) {
 
 // item asks about the span or record msg, which is src[head:end] with its tag, and says whether it is left.
 func (w *itemWriter) item(head, end int, msg []byte) (out bool, err error) {
-	if w.whose == ofPoint && w.push.refused.Items > 0 {
-		var v view
-		if err = v.read(msg, true); err != nil {
-			return false, err
-		}
-		if v.ids != goodIDs {
-			return false, w.skip(head, end)
-		}
+	if bad, err := w.bad(msg); err != nil {
+		return false, err
+	} else if bad {
+		return false, w.skip(head, end)
 	}
 	if err = w.readItem(msg); err != nil {
 		return false, err

@@ -84,7 +84,7 @@ func (w *itemWriter) move() error {
 	if err != nil {
 		return err
 	}
-	w.restBuf, err = a.appendLeft(w.restBuf, w.res, messages[resource].attrs, 0)
+	w.restBuf, err = a.appendLeft(w.restBuf, w.res, messages[resource].attrs)
 	w.res = w.restBuf
 	return err
 }

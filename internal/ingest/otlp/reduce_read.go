@@ -86,7 +86,7 @@ func (w *itemWriter) readAttribute(kv []byte, at place) error {
 		return err
 	}
 	l := labels.Label{Name: textOf(a.name), Value: textOf(a.data)}
-	if w.whose.reserved(l.Name) && l.Name == metricName {
+	if w.whose == ofPoint && l.Name == metricName {
 		return nil // and no rule gets at it
 	}
 	if a.kind != isString {

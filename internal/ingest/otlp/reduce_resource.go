@@ -25,9 +25,9 @@ type resourceWriter struct {
 	base       []labels.Label
 	ofResource int
 
+	// seen are the attributes of the resource at hand as rules see them, and reader holds their texts.
+	seen   labels.Set
 	reader attributes
-	// seen are its attributes as rules see them.
-	seen labels.Set
 	// What res is written in, step by step: attributes that move point to the one before the last.
 	partsBuf, stampBuf, changeBuf, restBuf []byte
 }
@@ -79,22 +79,34 @@ func (w *itemWriter) readGroup(msg []byte) (g itemGroup, err error) {
 			return g, err
 		}
 	}
-	if w.r.Resource == nil && len(w.r.Metadata) == 0 {
-		return g, nil
+	if w.r.Resource != nil || len(w.r.Metadata) > 0 {
+		err = w.count(msg, &g)
 	}
-	return g, each(msg, g.scopes, func(scope []byte) error {
+	return g, err
+}
+
+// count counts the items of the group msg.
+func (w *itemWriter) count(msg []byte, g *itemGroup) error {
+	return each(msg, g.scopes, func(scope []byte) error {
 		return each(scope, 2, func(item []byte) error {
 			g.items++
-			if w.whose == ofPoint && w.push.refused.Items > 0 {
-				var v view
-				if err := v.read(item, true); err != nil || v.ids != goodIDs {
-					return err
-				}
+			bad, err := w.bad(item)
+			if !bad {
+				g.good++
 			}
-			g.good++
-			return nil
+			return err
 		})
 	})
+}
+
+// bad says whether item is a span whose ids are bad, which is refused whatever rules say.
+func (w *itemWriter) bad(item []byte) (bool, error) {
+	if w.whose != ofPoint || w.push.refused.Items == 0 {
+		return false, nil
+	}
+	var v view
+	err := v.read(item, true)
+	return v.ids != goodIDs, err
 }
 
 func (w *itemWriter) appendPart(part []byte) error {
@@ -108,8 +120,10 @@ func (w *itemWriter) appendPart(part []byte) error {
 // askResource asks about the resource of g, and leaves in w what becomes of it; out: it is left.
 func (w *itemWriter) askResource(g *itemGroup) (out bool, err error) {
 	w.rewritten, w.moved = false, w.moved[:0]
-	if err = w.see(w.r.Stamps); err != nil {
-		return false, err
+	if w.r.Resource != nil || w.r.Item != nil || len(w.r.Metadata) > 0 {
+		if err = w.see(w.r.Stamps); err != nil {
+			return false, err
+		}
 	}
 	stamped := false
 	if w.r.Resource != nil {
@@ -118,7 +132,7 @@ func (w *itemWriter) askResource(g *itemGroup) (out bool, err error) {
 			return false, nil
 		}
 		if change != nil {
-			if err = w.stampResource(g); err == nil {
+			if err = w.stampResource(); err == nil {
 				err = w.changeResource(change)
 			}
 			if err == nil {
@@ -138,7 +152,7 @@ func (w *itemWriter) askResource(g *itemGroup) (out bool, err error) {
 	}
 	if w.whose == ofRecord && g.items > 0 && w.moves() {
 		if !stamped {
-			if err = w.stampResource(g); err != nil {
+			if err = w.stampResource(); err != nil {
 				return false, err
 			}
 		}
@@ -149,7 +163,7 @@ func (w *itemWriter) askResource(g *itemGroup) (out bool, err error) {
 	}
 	if w.stamping && !stamped {
 		w.rewritten = true
-		return true, w.stampResource(g)
+		return true, w.stampResource()
 	}
 	return true, nil
 }
@@ -169,7 +183,7 @@ func (w *itemWriter) see(stamps []labels.Label) error {
 }
 
 // stampResource makes res the stamped resource.
-func (w *itemWriter) stampResource(g *itemGroup) (err error) {
+func (w *itemWriter) stampResource() (err error) {
 	s := w.stamper
 	w.stampBuf = w.stampBuf[:0]
 	if err = reserve(&w.stampBuf, w.r.Charge, len(w.res)+s.size); err != nil {
@@ -183,19 +197,13 @@ func (w *itemWriter) stampResource(g *itemGroup) (err error) {
 
 // changeResource makes res what c leaves of it.
 func (w *itemWriter) changeResource(c *labels.Change) (err error) {
-	if err = w.reader.use(&w.seen, c, ofResource); err != nil {
-		return err
-	}
 	w.changeBuf = w.changeBuf[:0]
-	if err = reserve(&w.changeBuf, w.r.Charge, len(w.res)+w.reader.growth()); err != nil {
+	if err = reserve(&w.changeBuf, w.r.Charge, len(w.res)+stampsLen(c.Add)); err != nil {
 		return err
 	}
-	if w.changeBuf, err = w.reader.appendLeft(w.changeBuf, w.res, messages[resource].attrs, 0); err != nil {
-		return err
-	}
-	w.changeBuf = w.reader.appendAdded(w.changeBuf, messages[resource].attrs)
-	w.res = w.changeBuf
-	return nil
+	w.res, err = w.reader.appendChanged(w.changeBuf, w.res, messages[resource].attrs, &w.seen, c, ofResource)
+	w.changeBuf = w.res
+	return err
 }
 
 // readBase makes base of the resource in seen.
