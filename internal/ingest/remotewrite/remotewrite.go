@@ -12,7 +12,14 @@
 // 1001, which are removed, and in v2 series that come before symbols or labels, which are put into the order that Mimir
 // demands. A series that is rewritten comes out with labels sorted by name, without empty values, and with one of each
 // stamp; a series that carries all stamps already is copied as it is. Unknown fields are kept, but not across versions:
-// what a conversion leaves behind it counts. Whatever it builds besides the push itself it books before it builds it.
+// what a conversion leaves behind it counts.
+//
+// What a Reducer drops or refuses is left out, and stale markers where it says so; a series whose labels it changes leaves
+// with the canonical list, of doubled names the first, and with all else that it holds. In 2.0 symbols that nothing uses any
+// more leave as empty strings: refs stay what they are, and what a rule took away does not leave by the table. Where a rule
+// gives a metric another name, what the push says of it follows, but for 1.0 to 1.0, where metadata is no part of a series.
+//
+// Whatever it builds besides the push itself it books before it builds it.
 package remotewrite
 
 import (

@@ -321,14 +321,19 @@ func TestBoundOfManyLabels(t *testing.T) {
 	for i := range 60 {
 		fmt.Fprintf(&rules, "- {target_label: n%d, replacement: v%d}\n", i, i)
 	}
-	req := &prompb.WriteRequest{}
-	for range 100 {
-		ts := prompb.TimeSeries{Samples: []prompb.Sample{{Value: 1}}, Histograms: []prompb.Histogram{{Sum: 1}}}
-		req.Timeseries = append(req.Timeseries, ts, prompb.TimeSeries{Labels: []prompb.Label{{Name: "a", Value: "b"}}})
+	for _, mixed := range []bool{false, true} {
+		req := &prompb.WriteRequest{}
+		for range 100 {
+			ts := prompb.TimeSeries{Samples: []prompb.Sample{{Value: 1}}}
+			if mixed {
+				ts.Histograms = []prompb.Histogram{{Sum: 1}}
+			}
+			req.Timeseries = append(req.Timeseries, ts, prompb.TimeSeries{Labels: []prompb.Label{{Name: "a", Value: "b"}}})
+		}
+		reducesV1(t, must(req.Marshal()), &judge{rules: reducetest.Rules(t, rules.String())})
+		v2, _ := toV2Reference(req, &judge{})
+		reducesV2(t, must(v2.Marshal()), &judge{rules: reducetest.Rules(t, rules.String())})
 	}
-	reducesV1(t, must(req.Marshal()), &judge{rules: reducetest.Rules(t, rules.String())})
-	v2, _ := toV2Reference(req, &judge{})
-	reducesV2(t, must(v2.Marshal()), &judge{rules: reducetest.Rules(t, rules.String())})
 }
 
 // What a series that does not leave takes with it is no loss of the conversion.
