@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -115,6 +116,16 @@ func cut(s string, n int) string {
 		}
 	}
 	return s[:n] // not UTF-8
+}
+
+// printable is s with a question mark for each character that cannot be shown.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // plain is a name as it is if it can be printed so, else quoted.

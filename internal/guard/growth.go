@@ -9,7 +9,7 @@ import (
 	"github.com/axiomhq/hyperloglog"
 )
 
-// exactUpTo is how many values every sketch counts as good as exactly, because it has not left its sparse form.
+// exactUpTo is how many values are counted as good as exactly: no sketch has left its sparse form with so few.
 const exactUpTo = 1024
 
 // growth is what the sketches say about one label.
@@ -32,30 +32,39 @@ type culprit struct {
 }
 
 // estimate counts the union of sketches, one sketch more at a time: it returns the count after each.
-func estimate(sparse bool, steps ...sketch) (counts []uint64) {
-	all, _ := hyperloglog.NewSketch(precision, sparse)
+//
+// Either all counts come from the full form of a sketch or, where they are small, all from the sparse one, which is as good
+// as exact. So where a step adds nothing new its count is that of the step before, however much both err.
+func estimate(steps ...sketch) []uint64 {
+	if counts := estimateIn(true, steps); len(counts) == len(steps) {
+		return counts
+	}
+	return estimateIn(false, steps)
+}
+
+// estimateIn stops early where the counts are too large to be sparse.
+func estimateIn(sparse bool, steps []sketch) []uint64 {
+	counts := make([]uint64, 0, len(steps))
+	all, _ := hyperloglog.NewSketch(precision, sparse) // fails for other precisions only, and so does Merge
 	for _, s := range steps {
 		for _, h := range s {
-			_ = all.Merge(h) // fails for other precisions only
+			_ = all.Merge(h)
 		}
-		counts = append(counts, all.Estimate())
+		n := all.Estimate()
+		if sparse && n > exactUpTo {
+			break
+		}
+		counts = append(counts, n)
 	}
 	return counts
 }
 
-func union(s sketch) uint64 { return estimate(true, s)[0] }
+func union(s sketch) uint64 { return estimate(s)[0] }
 
 // measure says how l grew: by how many values its sketches hold more with new series than with established ones alone. A
 // difference of two windows would not do: what grows at a constant rate would not grow at all.
-//
-// Either all of the counts come from sparse sketches or none: where one half is a subset of the other, both then
-// estimate the same, however much they err.
 func (l *trackedLabel) measure() growth {
-	steps := []sketch{l.by[live], l.by[fresh], l.by[overLimit]}
-	n := estimate(true, steps...)
-	if n[2] > exactUpTo {
-		n = estimate(false, steps...)
-	}
+	n := estimate(l.by[live], l.by[fresh], l.by[overLimit])
 	g := growth{label: l.name, values: n[2], grew: n[2] - min(n[0], n[2]), refused: n[2] - min(n[1], n[2])}
 	if g.fed = union(l.by[overLimit]); g.fed == 0 {
 		g.fed = union(l.by[fresh])
@@ -67,15 +76,18 @@ func (l *trackedLabel) measure() growth {
 	return g
 }
 
-// snapshot is a copy of the labels of t, to be measured without the lock.
-func (t *tracked) snapshot() []trackedLabel {
-	ls := slices.Clone(t.labels)
+// snapshot is a copy of the labels of t and of its clients' shares, to be measured without the lock.
+func (t *tracked) snapshot() ([]trackedLabel, []share) {
+	ls, shares := slices.Clone(t.labels), slices.Clone(t.clients)
 	for i := range ls {
 		for k := range ls[i].by {
 			ls[i].by[k] = ls[i].by[k].clone()
 		}
 	}
-	return ls
+	for i := range shares {
+		shares[i].fresh = shares[i].fresh.clone()
+	}
+	return ls, shares
 }
 
 func measureAll(ls []trackedLabel) []growth {
@@ -135,7 +147,7 @@ func (sp *space) grew(name string) culprit {
 		return c
 	}
 	c := culprit{at: t.last, feeds: t.feeds}
-	ls := t.snapshot()
+	ls, _ := t.snapshot()
 	sp.mu.Unlock()
 
 	c.all = measureAll(ls)

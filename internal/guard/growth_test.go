@@ -116,10 +116,10 @@ func TestOneLabelExplodes(t *testing.T) {
 		tb.named(now.Add(time.Minute), "requests_total", "user_id", "app")
 	}
 	f(Limits{}, 100, 60)
-	f(Limits{}, 1000, 5000)
+	f(Limits{}, 300, 5000)
 	f(Limits{ActiveSeriesPerMetric: 160}, 100, 60)
 	f(Limits{ActiveSeriesPerMetric: 160}, 100, 1000)
-	f(Limits{ActiveSeriesPerMetric: 1600}, 1000, 20000)
+	f(Limits{ActiveSeriesPerMetric: 500}, 300, 10000)
 	f(Limits{ActiveSeries: 270}, 100, 100)
 }
 

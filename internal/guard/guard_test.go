@@ -403,7 +403,7 @@ func (m *model) see(now time.Time, s modelSeries) {
 }
 
 func TestModel(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		m := &model{
 			environment: Limits{ActiveSeries: 60, ActiveSeriesPerMetric: 23, ValuesPerLabel: 14},
@@ -426,7 +426,7 @@ func TestModel(t *testing.T) {
 		}
 		reasons := map[string]int{}
 		now := start
-		for range 4000 {
+		for range 2500 {
 			now = now.Add(time.Duration(rnd.IntN(20)) * time.Second)
 			s := modelSeries{client: string(rune('a' + rnd.IntN(3))), metric: fmt.Sprint("m", rnd.IntN(3))}
 			s.labels = series(s.metric, "x", fmt.Sprint(rnd.IntN(18)), "y", fmt.Sprint(rnd.IntN(4)), "le", fmt.Sprint(rnd.IntN(40)), "stamp", "s")

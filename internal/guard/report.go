@@ -130,7 +130,7 @@ func (g *Guard) Report(now time.Time, o ReportOptions) Report {
 }
 
 func (sp *space) report(t tick, top int) SpaceReport {
-	sp.rollTracked(t)
+	grew := sp.watch(t)
 	sp.mu.Lock()
 	r := SpaceReport{Environment: sp.environment, Signal: sp.signal, Active: int(sp.active), WarmupSeries: sp.warm, Metrics: len(sp.list)}
 	if p := sp.policy.Load(); p != nil {
@@ -149,11 +149,11 @@ func (sp *space) report(t tick, top int) SpaceReport {
 	slices.SortFunc(r.Clients, func(a, b ClientReport) int {
 		return cmp.Or(cmp.Compare(b.Active, a.Active), strings.Compare(a.Client, b.Client))
 	})
-	largest, growing := sp.top(t, top)
+	largest, growing := sp.top(t, top, grew)
 	done := map[*metric]MetricReport{}
 	for _, m := range slices.Concat(largest, growing) {
 		if _, ok := done[m]; !ok {
-			done[m] = sp.metricReport(m, t)
+			done[m] = sp.metricReport(m, t, grew[m])
 		}
 	}
 	list := func(ms []*metric) []MetricReport {
@@ -172,15 +172,22 @@ func (sp *space) report(t tick, top int) SpaceReport {
 	return r
 }
 
-// rollTracked brings the sketches to the window of t, one metric after the other, since each takes a while.
-func (sp *space) rollTracked(t tick) {
-	for i, last := 0, false; !last; i++ {
+// watch brings the sketches to the window of t, one metric after the other since each takes a while, and returns how many new
+// series each of them tells apart.
+func (sp *space) watch(t tick) map[*metric]int64 {
+	grew := map[*metric]int64{}
+	for i := 0; ; i++ {
 		sp.mu.Lock()
 		sp.roll(t)
-		if last = i >= len(sp.tracked); !last {
-			sp.tracked[i].roll(t.window)
+		if i >= len(sp.tracked) {
+			sp.mu.Unlock()
+			return grew
 		}
+		w := sp.tracked[i]
+		w.roll(t.window)
+		s := w.fresh.clone()
 		sp.mu.Unlock()
+		grew[w.metric] = int64(union(s))
 	}
 }
 
@@ -197,7 +204,7 @@ func (c *client) report(t tick) ClientReport {
 
 // top returns the largest and the fastest growing metrics. It lets go of the lock between a thousand and the next: a metric
 // that moves in the list meanwhile may be missed or seen twice.
-func (sp *space) top(t tick, n int) (largest, growing []*metric) {
+func (sp *space) top(t tick, n int, grew map[*metric]int64) (largest, growing []*metric) {
 	bySize, byGrowth := best{n: n}, best{n: n}
 	for i := 0; ; {
 		sp.mu.Lock()
@@ -205,7 +212,7 @@ func (sp *space) top(t tick, n int) (largest, growing []*metric) {
 		for ; i < end; i++ {
 			m := sp.list[i]
 			bySize.add(m, m.active)
-			byGrowth.add(m, m.growth(t.window))
+			byGrowth.add(m, m.growth(t, grew[m]))
 		}
 		last := i >= len(sp.list)
 		sp.mu.Unlock()
@@ -216,13 +223,9 @@ func (sp *space) top(t tick, n int) (largest, growing []*metric) {
 }
 
 // growth is how many new series of m came, admitted or refused. Refused ones come again and again, and are counted as
-// the sketch tells them apart.
-func (m *metric) growth(window uint32) int64 {
-	n := int64(m.fresh.sum(window))
-	if m.track != nil {
-		n = max(n, int64(union(m.track.fresh)))
-	}
-	return n
+// the sketch tells them apart: sketched of them.
+func (m *metric) growth(t tick, sketched int64) int64 {
+	return max(int64(m.fresh.sum(t.window)), sketched)
 }
 
 // best are the n metrics with the highest scores, the highest first.
@@ -249,22 +252,23 @@ func (b *best) add(m *metric, score int64) {
 	}
 }
 
-func (sp *space) metricReport(m *metric, t tick) MetricReport {
+func (sp *space) metricReport(m *metric, t tick, sketched int64) MetricReport {
 	sp.mu.Lock()
-	r := MetricReport{Metric: cut(m.name, nameBytes), Active: int(m.active), Growth: int(m.growth(t.window)), Watched: m.track != nil}
+	r := MetricReport{Metric: cut(m.name, nameBytes), Active: int(m.active), Growth: int(m.growth(t, sketched)), Watched: m.track != nil}
 	var ls []trackedLabel
+	var shares []share
 	if m.track != nil {
-		for _, s := range m.track.clients {
-			if n := int(union(s.fresh)); n > r.TopClientGrowth || n == r.TopClientGrowth && s.client.name < r.TopClient {
-				r.TopClient, r.TopClientGrowth = s.client.name, n
-			}
-		}
-		ls = m.track.snapshot()
+		ls, shares = m.track.snapshot()
 	} else {
 		r.TopClient, r.TopClientGrowth = sp.topClient(m, t)
 	}
 	sp.mu.Unlock()
 
+	for _, s := range shares {
+		if n := int(union(s.fresh)); n > r.TopClientGrowth || n == r.TopClientGrowth && s.client.name < r.TopClient {
+			r.TopClient, r.TopClientGrowth = s.client.name, n
+		}
+	}
 	gs := measureAll(ls)
 	r.GrowingLabel = blame(gs).label
 	first := func(g growth) int {
@@ -284,7 +288,7 @@ func (sp *space) metricReport(m *metric, t tick) MetricReport {
 		}
 		if show {
 			for _, e := range g.examples {
-				l.Examples = append(l.Examples, strings.ToValidUTF8(e, "?"))
+				l.Examples = append(l.Examples, printable(e))
 			}
 		}
 		r.Labels = append(r.Labels, l)

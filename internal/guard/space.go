@@ -16,7 +16,7 @@ const (
 )
 
 // space is one signal of one environment, with all that is counted in it. One lock for all of it makes limits exact: nobody
-// sees a place that another may give back. Who needs another lock below it takes the slab's only.
+// sees a place that another may give back. Below it only the slab's lock is taken.
 type space struct {
 	g                   *Guard
 	environment, signal string
