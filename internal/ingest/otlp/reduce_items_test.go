@@ -454,7 +454,7 @@ func TestReduceItems(t *testing.T) {
 		t.Run(signal, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(51, 52))
 			var unchanged, empty, whole int
-			for range 400 {
+			for range 200 {
 				c := randomItemCase(t, r, signal)
 				proto, json := randomPush(r, signal)
 				res := c.check(t, signal, proto, ingest.Content{})
@@ -468,7 +468,7 @@ func TestReduceItems(t *testing.T) {
 					whole++
 				}
 			}
-			if min(unchanged, empty, whole) < 10 {
+			if min(unchanged, empty, whole) < 5 {
 				t.Errorf("%d pushes leave unchanged, %d empty, %d otherwise: not all is tested", unchanged, empty, whole)
 			}
 		})
