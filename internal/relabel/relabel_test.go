@@ -254,6 +254,17 @@ func TestLenAndText(t *testing.T) {
 	}
 }
 
+// TestNameless: a label without a name is not found by a rule, and else a label as all others.
+func TestNameless(t *testing.T) {
+	in := setOf("=x a=1")
+	rules := rulesOf(t, `[{source_labels: [nameless], regex: '(.+)', target_label: b}, {regex: '', replacement: c, action: labelmap}]`)
+	rules[0].SourceLabels[0] = "" // YAML of the library's own has none
+	r := relabel.Compile(rules, relabel.Options{})
+	if got := textOf(r.Apply(&relabel.Scratch{}, in).Change.Append(nil, in.All)); got != "=x a=1 c=x" {
+		t.Error(got)
+	}
+}
+
 // TestManyLabels has a rule write fifty thousand labels, again and again: in a time that grows with their number, not
 // with its square, or this does not end.
 func TestManyLabels(t *testing.T) {
@@ -263,13 +274,14 @@ func TestManyLabels(t *testing.T) {
 	}
 	set.Sort()
 	r := relabel.Compile(rulesOf(t, `[{regex: 'n(.*)', replacement: 'm$1', action: labelmap}, {regex: 'n.*', action: labeldrop}, {regex: 'm7', action: labeldrop},
-		{source_labels: [m8], target_label: m9}, {source_labels: [m9], target_label: __tmp1}, {regex: 'm(.*)', replacement: 'n$1', action: labelmap},
-		{regex: 'm.*', action: labeldrop}, {target_label: n10, replacement: ''}]`), relabel.Options{})
+		{source_labels: [m8], target_label: m9},
+		{target_label: m10, replacement: ''}, {source_labels: [m11], target_label: m12}, {source_labels: [m9], target_label: __tmp1}, {regex: 'm(.*)', replacement: 'n$1', action: labelmap},
+		{regex: 'm.*', action: labeldrop}]`), relabel.Options{})
 	var s relabel.Scratch
 	for range 2 {
 		res := r.Apply(&s, &set)
 		left := res.Change.Append(nil, set.All)
-		if len(left) != 49_998 || len(res.Change.Add) != 1 || res.Change.Add[0] != (labels.Label{Name: "n9", Value: "v8"}) {
+		if len(left) != 49_998 || textOf(res.Change.Add) != "n12=v11 n9=v8" {
 			t.Fatalf("%d labels left, of which new %q", len(left), res.Change.Add)
 		}
 	}
