@@ -27,10 +27,11 @@ type layout struct {
 
 	// What follows is good for points that stand in the same scope, once resolve has been called.
 	resolved bool
-	metric   int
+	// metric is that of the point, counted from 1; named: it has a name.
+	metric int
+	named  bool
 	// fixed are the labels that all points of the metric share, own those that are this point's; both are sorted.
 	fixed labels.Set
-	named bool
 	own   []ownLabel
 	// ranks say of each stamp where it is in the Set; -1 if it is not.
 	ranks []int
@@ -243,20 +244,19 @@ func (l *layout) use(p *points, metric int) {
 		return
 	}
 	m := &p.metrics[metric]
-	named := len(m.name) > 0
-	sameScope := l.metric > 0 && p.metrics[l.metric-1].scope == m.scope && named == l.named
-	l.metric, l.named = metric+1, named
-	if !sameScope {
+	name, key := labels.Label{Name: metricName, Value: textOf(m.name)}, p.keys.Sum(labels.Own, metricLabel, m.name)
+	named := name.Value != ""
+	if l.metric > 0 && p.metrics[l.metric-1].scope == m.scope && named == l.named {
+		if named {
+			l.fixed.All[0], l.fixed.Keys[0] = name, key
+		}
+	} else {
 		l.resolved = false
 		l.fixed.Reset()
-		if named {
-			l.fixed.Add(labels.Label{Name: metricName, Value: "set below"}, labels.Key{})
-		}
+		l.fixed.Add(name, key)
 		p.addShared(&l.fixed, m.scope)
 	}
-	if named {
-		l.fixed.All[0].Value, l.fixed.Keys[0] = textOf(m.name), p.keys.Sum(labels.Own, metricLabel, m.name)
-	}
+	l.metric, l.named = metric+1, named
 }
 
 // metricLabel is metricName as bytes.

@@ -1,6 +1,8 @@
 package otlp
 
 import (
+	"encoding/binary"
+
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
@@ -23,7 +25,9 @@ type points struct {
 	charge ingest.Charge
 	keys   *labels.Hasher
 	layout layout
-	// shown holds the texts of resources' labels, for the whole push; text those of the point at hand.
+	// asked are the labels of the resource at hand, for its own rules.
+	asked labels.Set
+	// shown holds the texts of resource.<name>, text those of the resource or the point at hand.
 	shown, text attributes
 	// scratch holds what is around the points of a metric that is written several times.
 	scratch []byte
@@ -78,10 +82,22 @@ type pointAt struct {
 
 // field reads the first field of msg into f, but for f.Raw, and returns what follows. It is for what walk has checked.
 func field(msg []byte, f *wire.Field) (rest []byte) {
-	if len(msg) > 1 && msg[0] < 0x80 && wire.Type(msg[0]&7) == wire.Bytes && int(msg[1]) < min(0x80, len(msg)-1) {
-		end := 2 + int(msg[1]) // as in walk
-		f.Num, f.Type, f.Data = int32(msg[0]>>3), wire.Bytes, msg[2:end]
-		return msg[end:]
+	if len(msg) > 8 && msg[0] < 0x80 {
+		// Nearly all fields: a tag of one byte, and a length of one or two.
+		switch wire.Type(msg[0] & 7) {
+		case wire.Bytes:
+			n, head := int(msg[1]), 2
+			if n >= 0x80 {
+				n, head = n&0x7f|int(msg[2])<<7, 3
+			}
+			if n < 0x80<<7 && n <= len(msg)-head {
+				f.Num, f.Type, f.Data = int32(msg[0]>>3), wire.Bytes, msg[head:head+n]
+				return msg[head+n:]
+			}
+		case wire.Fixed64:
+			f.Num, f.Type, f.Int = int32(msg[0]>>3), wire.Fixed64, binary.LittleEndian.Uint64(msg[1:])
+			return msg[9:]
+		}
 	}
 	return sound(wire.Next(msg, f))
 }

@@ -18,7 +18,7 @@ func (b *batch) reducePoints(r *ingest.Reducer) error {
 	if r.Judge == nil && r.Resource == nil {
 		return nil
 	}
-	p := &points{charge: r.Charge, keys: r.Keys}
+	p := &points{charge: r.Charge, keys: r.Keys, text: attributes{charge: r.Charge}}
 	if err := p.charge.Take(b.items * int(unsafe.Sizeof(pointAt{}))); err != nil {
 		return err
 	}
@@ -53,20 +53,14 @@ func (p *points) askResource(r *ingest.Reducer) error {
 		return nil
 	}
 	at := &p.resources[len(p.resources)-1]
-	text := attributes{charge: p.charge}
-	var set labels.Set
-	if err := p.charge.Take(countAttributes(at.attrs, messages[resource].attrs) * setBytes); err != nil {
+	if err := p.see(at.attrs); err != nil {
 		return err
 	}
-	if err := text.add(&set, at.attrs, messages[resource].attrs, "", ofResource, nil); err != nil {
-		return err
-	}
-	set.Sort()
 	first := len(p.at)
 	if at.from < at.to {
 		first = p.metrics[p.scopes[at.from].from].from
 	}
-	change, verdict := r.Resource(&set, len(p.at)-first)
+	change, verdict := r.Resource(&p.asked, len(p.at)-first)
 	if !verdict.Out() {
 		at.dropped = true
 		if at.from < at.to {
@@ -79,22 +73,39 @@ func (p *points) askResource(r *ingest.Reducer) error {
 		return nil
 	}
 	size := len(at.attrs) + stampsLen(change.Add)
-	if err := p.charge.Take(size); err != nil {
+	err := p.charge.Take(size)
+	if err != nil {
 		return err
 	}
-	attrs, err := text.appendChanged(make([]byte, 0, size), at.attrs, messages[resource].attrs, &set, change, ofResource)
-	at.attrs, at.rewritten = attrs, true
+	at.attrs, err = p.text.appendChanged(make([]byte, 0, size), at.attrs, messages[resource].attrs, &p.asked, change, ofResource)
+	at.rewritten = true
 	return err
+}
+
+// see fills asked with the attributes of a resource.
+func (p *points) see(attrs []byte) error {
+	set, num := &p.asked, messages[resource].attrs
+	set.Reset()
+	p.text.reset()
+	n, err := countField(attrs, num)
+	if err != nil {
+		return err
+	}
+	if err = reserve(&set.All, p.charge, n); err != nil {
+		return err
+	}
+	if err = reserve(&set.Keys, p.charge, n); err != nil {
+		return err
+	}
+	if err = p.text.add(set, attrs, num, "", ofResource, nil); err != nil {
+		return err
+	}
+	set.Sort()
+	return nil
 }
 
 // setBytes is what a label takes in a Set.
 const setBytes = int(unsafe.Sizeof(labels.Label{}) + unsafe.Sizeof(labels.Key{}))
-
-func countAttributes(msg []byte, num int32) int {
-	n, err := countField(msg, num)
-	sound(nil, err)
-	return n
-}
 
 // judge makes the keys of all points and asks r about them.
 func (p *points) judge(r *ingest.Reducer) error {
@@ -133,6 +144,7 @@ func (p *points) judge(r *ingest.Reducer) error {
 		return err
 	}
 	l.own, l.ranks = make([]ownLabel, 0, n), make([]int, 0, len(r.Stamps))
+	p.text.charge = nil // booked above
 	r.Judge(series, p.view)
 	return nil
 }
