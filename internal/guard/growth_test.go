@@ -36,7 +36,10 @@ func newTable(t *testing.T, environment Limits, clients ...string) *table {
 
 // push sends one series, as a push of client would.
 func (tb *table) push(now time.Time, client string, ls []labels.Label) {
-	key := client + fmt.Sprint(ls)
+	key := client
+	for _, l := range ls {
+		key += "\x00" + l.Name + "\x00" + l.Value
+	}
 	s, ok := tb.live[key]
 	if window := now.Unix() / windowSeconds; ok {
 		if s.window != window {
@@ -87,7 +90,7 @@ func (tb *table) named(now time.Time, metric, label, client string) {
 // settle lets the established series be known for half an hour.
 func (tb *table) settle(pods int) time.Time {
 	now := start
-	for ; now.Before(start.Add(30 * time.Minute)); now = now.Add(time.Minute) {
+	for ; now.Before(start.Add(30 * time.Minute)); now = now.Add(5 * time.Minute) {
 		tb.pods(now, "app", "requests_total", pods)
 		tb.pods(now, "web", "requests_total", pods/2)
 		tb.pods(now, "web", "latency_seconds", pods)
@@ -130,7 +133,7 @@ func TestConstantGrowth(t *testing.T) {
 		tb := newTable(t, limits, "app", "web")
 		now := tb.settle(50)
 		n := 0
-		for minute := range 200 {
+		for minute := range 120 {
 			now = now.Add(time.Minute)
 			tb.pods(now, "app", "requests_total", 50)
 			tb.push(now, "web", series("requests_total", "pod", fmt.Sprint("new-", minute), "method", "GET", "path", "/1", "cluster", "c"))
