@@ -29,7 +29,7 @@ func isStricter(err error) bool {
 func hostile() (out [][]byte) {
 	// A message inside itself, a thousand deep.
 	deep := []byte{}
-	for range 1000 {
+	for range 700 {
 		deep = wire.AppendBytes(nil, 1, deep)
 	}
 	groups := []byte(strings.Repeat("\x9b\x06", 200) + strings.Repeat("\x9c\x06", 200))
@@ -241,7 +241,7 @@ func withoutBad(req *writev2.Request) {
 // What random pushes become by a few wrong bytes reaches deeper than the fuzzer does in seconds.
 func TestMutated(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
-	for range 1000 {
+	for range 700 {
 		for _, m := range []struct {
 			raw     []byte
 			agrees  func(*testing.T, []byte) bool
