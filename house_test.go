@@ -39,6 +39,14 @@ var arrows = map[string][]string{
 	"internal/reduce":             {"internal/fault", "internal/guard", "internal/ingest", "internal/labels", "internal/relabel", "internal/series"},
 	"internal/tenant":             {"internal/fault", "internal/secret"},
 	"internal/demo":               {"internal/fakecloud"},
+	// The load test shares nothing with what it measures but the protobuf walker.
+	"loadtest":          {"loadtest/drive", "loadtest/generate", "loadtest/report", "loadtest/run", "loadtest/sink"},
+	"loadtest/digest":   {"internal/wire"},
+	"loadtest/drive":    {"loadtest/digest", "loadtest/generate", "loadtest/report"},
+	"loadtest/generate": {"internal/wire", "loadtest/digest"},
+	"loadtest/report":   {},
+	"loadtest/run":      {"loadtest/digest", "loadtest/drive", "loadtest/generate", "loadtest/report", "loadtest/sink"},
+	"loadtest/sink":     {"internal/wire", "loadtest/digest"},
 }
 
 // sources calls f for every Go file of the module, with its folder as the module names it.
