@@ -16,7 +16,7 @@ type layout struct {
 	// list is what was read last; n of it are the point's.
 	list []pointAttr
 	n    int
-	// before is what n was before; same: so far the names are those of the point before.
+	// before is what n was before; same: so far the names are those that stood there before.
 	before int
 	same   bool
 	// trees: arrays or maps are among the values; whether those have a text is not known from names.
@@ -71,17 +71,14 @@ func (l *layout) add(kv []byte, start, end int, c ingest.Charge) error {
 		l.list = append(l.list, pointAttr{})
 	}
 	a := &l.list[l.n]
-	if l.n < l.before && bytes.Equal(kv, a.kv) {
-		// Mostly a point differs from the one before in one attribute, or in two: then the others need not be read again.
-	} else {
+	// Mostly a point differs from the one before in one attribute, or in two: then the others need not be read again.
+	if !bytes.Equal(kv, a.kv) {
 		name, empty := a.name, a.empty()
 		if err := a.read(kv); err != nil {
 			return err
 		}
 		a.kv, a.summed = kv, false
-		if l.n >= l.before || empty != a.empty() || !bytes.Equal(name, a.name) {
-			l.same = false
-		}
+		l.same = l.same && empty == a.empty() && bytes.Equal(name, a.name)
 	}
 	l.trees = l.trees || a.kind == isArray || a.kind == isMap
 	a.start, a.end, a.text = start, end, ""
@@ -141,17 +138,12 @@ func (l *layout) markSorted(list []pointAttr, c ingest.Charge) error {
 		}
 		return int(a - b)
 	})
-	var first []byte
-	for n, i := range l.order {
+	first := -1
+	for _, i := range l.order {
 		a := &list[i]
-		a.doubled = false
-		if a.empty() {
-			continue
-		}
-		a.doubled = n > 0 && first != nil && bytes.Equal(first, a.name)
-		first = a.name
-		if first == nil {
-			first = []byte{}
+		a.doubled = !a.empty() && first >= 0 && bytes.Equal(list[first].name, a.name)
+		if !a.empty() && !a.doubled {
+			first = int(i)
 		}
 	}
 	return nil

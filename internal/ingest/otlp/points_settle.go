@@ -52,7 +52,12 @@ func (p *points) settleMetric(i int) error {
 			m.changed = true
 			renamed = renamed || p.nameOf(i, m) != string(m.name)
 			// Its own length may take more bytes than it did.
-			p.grow += stampsLen(c.Add) + 4
+			p.grow += lengthBytes - 1
+			for _, l := range c.Add {
+				if !ofPoint.reserved(l.Name) {
+					p.grow += wire.BytesLen(1, keyValueLen(l))
+				}
+			}
 		}
 	}
 	p.left += m.left

@@ -206,7 +206,7 @@ func TestPointsLikePrometheus(t *testing.T) {
 	for _, rules := range pointRules {
 		for _, resource := range resourceRules {
 			d := reduction{}.with(t, rules, resource)
-			for n := range 6 {
+			for n := range 4 {
 				if d.stamps = nil; n%2 == 0 {
 					d.stamps = stamps
 				}

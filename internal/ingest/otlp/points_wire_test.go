@@ -306,6 +306,7 @@ func TestPointKeys(t *testing.T) {
 	others := [][]byte{
 		push(attr(1, "r", "2"), name("lib"), name("x"), sub(5, sub(1, a, b, n))),
 		push(intAttr(1, "r", 1), name("lib"), name("x"), sub(5, sub(1, a, b, n))),
+		push(attr(1, "r", "\x18\x01"), name("lib"), name("x"), sub(5, sub(1, a, b, n))),
 		push(nil, name("lib"), name("x"), sub(5, sub(1, a, b, n, attr(7, "resource.r", "1")))),
 		push(nil, name("lib"), name("x"), sub(5, sub(1, a, b, n, attr(7, "r", "1")))),
 		push(attr(1, "r", "1"), name("bil"), name("x"), sub(5, sub(1, a, b, n))),
@@ -341,7 +342,7 @@ func TestPointKeys(t *testing.T) {
 func TestManyAttributes(t *testing.T) {
 	d := reduction{}.with(t, "- {action: labeldrop, regex: a1.*}", "")
 	for _, n := range []int{15, 16, 17, 100} {
-		var attrs []byte
+		attrs := slices.Concat(attr(7, "", ""), attr(7, "", "x"))
 		for i := range n {
 			attrs = append(attrs, attr(7, fmt.Sprint("a", i*7%n), fmt.Sprint(i))...)
 			attrs = append(attrs, attr(7, fmt.Sprint("a", i*3%n), fmt.Sprint(i)[:i%2])...)
@@ -354,6 +355,13 @@ func TestManyAttributes(t *testing.T) {
 func TestPointsBound(t *testing.T) {
 	d := reduction{stamps: stamps[:1]}.with(t, "- {source_labels: [a], target_label: __name__, regex: (..), replacement: 'name-$1'}\n- {target_label: b, replacement: x}",
 		"- {target_label: r, replacement: x}")
+	add := reduction{}.with(t, "- {target_label: b, replacement: x}", "")
+	long := reduction{}.with(t, "- {source_labels: [a], target_label: __name__, replacement: '"+strings.Repeat("long", 50)+"'}", "")
+	for size := range 128 {
+		points := bytes.Repeat(sub(1, attr(7, "a", string(make([]byte, size)))), 30)
+		reduce(t, add, metricsOf(named("x", sub(5, points))), ingest.Content{})
+		reduce(t, long, metricsOf(named("x", sub(5, points))), ingest.Content{})
+	}
 	for _, around := range []int{128, 16384} {
 		for size := around - 100; size < around; size++ {
 			point := func(a string) []byte {
