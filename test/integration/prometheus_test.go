@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/url"
 	"testing"
@@ -32,16 +33,18 @@ type promSender struct {
 	db   *teststorage.TestStorage
 	rs   *remote.Storage
 	reg  *prometheus.Registry
+	log  *logBuffer
 	want *arrivals // what was appended, as a receiver should see it
 	v2   bool      // start timestamps and per-series metadata travel
 	base int64     // the first timestamp, in milliseconds
 }
 
-// newPromSender sends what is appended to a gateway's address. scraper gives v1's metadata; nil: none.
-func newPromSender(t testing.TB, addr string, proto remoteapi.WriteMessageType, scraper remote.ReadyScrapeManager) *promSender {
+// newPromSender sends what is appended to a gateway's address. scraper gives v1's metadata; nil: none. options change how
+// it sends.
+func newPromSender(t testing.TB, addr string, proto remoteapi.WriteMessageType, scraper remote.ReadyScrapeManager, options ...func(*config.RemoteWriteConfig)) *promSender {
 	t.Helper()
 	v2 := proto == remoteapi.WriteV2MessageType
-	s := &promSender{t: t, reg: prometheus.NewRegistry(), want: newArrivals(), v2: v2}
+	s := &promSender{t: t, reg: prometheus.NewRegistry(), log: &logBuffer{}, want: newArrivals(), v2: v2}
 	// The write-ahead log's watcher ships only what is later than its own start, receivers refuse what is over ten
 	// minutes ahead. A minute ahead is inside both, however late the watcher starts.
 	s.base = time.Now().Add(time.Minute).UnixMilli()
@@ -52,7 +55,7 @@ func newPromSender(t testing.TB, addr string, proto remoteapi.WriteMessageType, 
 			o.FloatChunkEncoding = chunkenc.EncXOR2
 		}
 	})
-	s.rs = remote.NewStorage(nil, s.reg, nil, s.db.Dir(), 5*time.Second, scraper, false)
+	s.rs = remote.NewStorage(slog.New(slog.NewTextHandler(s.log, nil)), s.reg, nil, s.db.Dir(), 5*time.Second, scraper, false)
 	t.Cleanup(func() { s.rs.Close() })
 	s.db.SetWriteNotified(s.rs)
 
@@ -72,6 +75,9 @@ func newPromSender(t testing.TB, addr string, proto remoteapi.WriteMessageType, 
 	cfg.QueueConfig.RetryOnRateLimit = true // as Grafana Alloy has it; Prometheus drops on 429 unless told so
 	cfg.MetadataConfig.Send = scraper != nil
 	cfg.MetadataConfig.SendInterval = model.Duration(200 * time.Millisecond)
+	for _, option := range options {
+		option(&cfg)
+	}
 	err = s.rs.ApplyConfig(&config.Config{
 		GlobalConfig:       config.DefaultGlobalConfig,
 		RemoteWriteConfigs: []*config.RemoteWriteConfig{&cfg},
@@ -109,20 +115,26 @@ func (s *promSender) begin() transaction {
 
 // add appends the i-th sample of a series and notes what a receiver should see of it. h and fh nil: v is the sample.
 func (tx transaction) add(sr series, i int, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, ex ...exemplar.Exemplar) {
+	tx.s.t.Helper()
+	tx.addAt(sr, tx.s.at(i), v, h, fh, ex...)
+}
+
+// addAt is add for a sample of the time at, in milliseconds.
+func (tx transaction) addAt(sr series, at int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, ex ...exemplar.Exemplar) {
 	s := tx.s
 	s.t.Helper()
 	var start int64
 	if s.v2 && sr.meta.Type != model.MetricTypeGauge {
 		start = s.base - 60_000
 	}
-	s.want.add(sr.labels, start, s.at(i), v, h, fh)
+	s.want.add(sr.labels, start, at, v, h, fh)
 	for _, e := range ex {
 		s.want.addExemplar(sr.labels, e)
 	}
 	if s.v2 {
 		s.want.addMetadata(sr.labels.Get(labels.MetricName), sr.meta)
 	}
-	_, err := tx.app.Append(0, sr.labels, start, s.at(i), v, h, fh, storage.AOptions{Metadata: sr.meta, Exemplars: ex})
+	_, err := tx.app.Append(0, sr.labels, start, at, v, h, fh, storage.AOptions{Metadata: sr.meta, Exemplars: ex})
 	if err != nil {
 		s.t.Fatalf("append %s: %v", sr.labels, err)
 	}

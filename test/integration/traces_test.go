@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -81,6 +82,7 @@ type tapped struct {
 	header http.Header
 	body   []byte
 	status int
+	reply  http.Header // headers of the answer
 	answer string
 }
 
@@ -101,10 +103,11 @@ func newTap(t testing.TB, addr string) *tap {
 		if err != nil {
 			t.Errorf("tap: %v", err)
 		}
-		push.status, push.answer = resp.StatusCode, string(answer)
+		push.status, push.reply, push.answer = resp.StatusCode, resp.Header, string(answer)
 		p.mu.Lock()
 		p.pushes = append(p.pushes, push)
 		p.mu.Unlock()
+		maps.Copy(w.Header(), resp.Header)
 		w.WriteHeader(resp.StatusCode)
 		_, _ = w.Write(answer)
 	}))
@@ -125,6 +128,9 @@ func (p *tapped) replay(t testing.TB, addr string) *http.Response {
 	}
 	return resp
 }
+
+// addr is host:port.
+func (p *tap) addr() string { return strings.TrimPrefix(p.url, "http://") }
 
 // all returns the pushes so far.
 func (p *tap) all() []tapped {
