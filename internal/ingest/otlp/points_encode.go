@@ -1,6 +1,9 @@
 package otlp
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
@@ -294,12 +297,8 @@ func (w *pointWriter) keeps(a *pointAttr, c *labels.Change) bool {
 	if rank := w.p.layout.rankOf(name); rank >= 0 && !c.Keeps(rank) {
 		return false
 	}
-	for i := range c.Add {
-		if c.Add[i].Name == name {
-			return false
-		}
-	}
-	return true
+	_, written := slices.BinarySearchFunc(c.Add, name, func(l labels.Label, name string) int { return strings.Compare(l.Name, name) })
+	return !written
 }
 
 // stamp appends stamp s, if rules leave it.

@@ -371,7 +371,8 @@ func (p *points) addShared(set *labels.Set, scope int) {
 	s := &p.scopes[scope]
 	r := &p.resources[s.resource]
 	if !r.ready {
-		r.ready = true
+		n, _ := countField(r.attrs, messages[resource].attrs)
+		r.ready, r.labels = true, labels.Set{All: make([]labels.Label, 0, n), Keys: make([]labels.Key, 0, n)}
 		sound(nil, p.shown.add(&r.labels, r.attrs, messages[resource].attrs, resourcePrefix, ofResource, p.sumOf))
 		r.labels.Sort()
 	}
