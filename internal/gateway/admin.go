@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	_ "embed" // the status page
 	"encoding/json"
-	"html/template"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -189,20 +187,4 @@ func moment(seconds int64) *time.Time {
 	}
 	t := time.Unix(seconds, 0).UTC()
 	return &t
-}
-
-//go:embed status.html
-var statusHTML string
-
-var statusTemplate = template.Must(template.New("status").Parse(statusHTML))
-
-// statusPage shows what the status API says.
-func (g *Gateway) statusPage(w http.ResponseWriter, _ *http.Request) {
-	cfg := g.state.Load().cfg
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	_ = statusTemplate.Execute(w, map[string]any{
-		"Version": g.version, "File": cfg.Path, "Hash": cfg.Hash, "Environments": g.statusEnvironments(),
-		"Inflight": g.inflight.Used(), "MaxInflight": int64(cfg.Server.MaxInflightBytes), "Secrets": g.statusSecrets(),
-	})
 }

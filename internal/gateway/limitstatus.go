@@ -22,6 +22,9 @@ type limitStatus struct {
 	Used *float64 `json:"used,omitempty"`
 }
 
+// Full: nothing more fits, or next to nothing.
+func (l limitStatus) Full() bool { return l.Used != nil && *l.Used >= 0.95 }
+
 // limits are all limits in force, in order.
 func (g *Gateway) limits(now time.Time) (list []limitStatus) {
 	for _, l := range g.meters.Levels(now) {

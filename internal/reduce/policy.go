@@ -3,6 +3,7 @@ package reduce
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -147,6 +148,19 @@ func (e *Engine) RuleDrops(f func(environment, signal, rule string, items int64)
 	for k, n := range e.drops {
 		f(k.environment, k.signal, k.rule, n.Load())
 	}
+}
+
+// RuleText is a rule as YAML in one line, named as RuleDrops names it. Empty: p has no such rule.
+func (p *Policy) RuleText(rule string) string {
+	rules := p.rules[Plain]
+	number, resource := strings.CutPrefix(rule, "resource_")
+	if resource {
+		rules = p.resource
+	}
+	if i, err := strconv.Atoi(number); err == nil && i >= 0 && i < rules.Len() {
+		return rules.Text(i)
+	}
+	return ""
 }
 
 // own are the labels of final that are the item's own, not its resource's or scope's.
