@@ -19,10 +19,13 @@ func (b *batch) reducePoints(r *ingest.Reducer) error {
 		return nil
 	}
 	p := &points{charge: r.Charge, keys: r.Keys, text: attributes{charge: r.Charge}}
-	if err := p.charge.Take(b.items * int(unsafe.Sizeof(pointAt{}))); err != nil {
+	if err := reserve(&p.at, p.charge, b.items); err != nil {
 		return err
 	}
-	p.at = make([]pointAt, 0, b.items)
+	// Envelopes are metrics and their data, and not much else.
+	if err := reserve(&p.metrics, p.charge, min(b.items, b.envelopes/2)); err != nil {
+		return err
+	}
 	var f wire.Field
 	for rest := b.proto; len(rest) > 0; {
 		if rest = field(rest, &f); f.Num != 1 {
