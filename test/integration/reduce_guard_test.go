@@ -37,7 +37,7 @@ func TestGuardPrometheus(t *testing.T) {
 
 			s.appendRounds(3, 4, append(before, userSeries(routes, users)...))
 			grown := growth{signal: "metrics", metric: "requests_total", label: "user_id", reason: limit, example: "user-",
-				key: "prod.metrics.limits." + limit, limit: n, values: users}
+				key: "prod.metrics.limits." + limit, limit: n, values: users, refused: users - admitted}
 			eventually(t, 20*time.Second, "the sender is told", func() bool {
 				s.rs.Notify()
 				return slices.ContainsFunc(tap.all(), func(p tapped) bool { return p.status == http.StatusBadRequest })
