@@ -2,8 +2,10 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -23,6 +25,43 @@ func defaultInflight(root fs.FS) Bytes {
 		return inflightElse
 	}
 	return max(1, Bytes(float64(limit)*inflightShare))
+}
+
+const (
+	// entryBytes is what one entry of the series table takes, measured (see the tests of package series).
+	entryBytes = 52
+	// baseBytes is what the process takes besides what it is told to bound: code, pools of codecs, sketches of the guard.
+	baseBytes = 64 << 20
+)
+
+// Memory is what the gateway may come to hold, and what it has.
+type Memory struct {
+	// Inflight is server.max_inflight_bytes, Series what server.max_series entries take, Base everything else.
+	Inflight, Series, Base int64
+	// Limit is the container's memory limit, 0 if there is none.
+	Limit int64
+}
+
+// Sum of all bounds.
+func (m Memory) Sum() int64 { return m.Inflight + m.Series + m.Base }
+
+// Memory returns the bounds that c sets.
+func (c *Config) Memory() Memory { return c.Server.memory(os.DirFS("/")) }
+
+func (s *Server) memory(root fs.FS) Memory {
+	m := Memory{Inflight: int64(s.MaxInflightBytes), Series: int64(s.MaxSeries) * entryBytes, Base: baseBytes}
+	m.Limit, _ = memoryLimit(root)
+	return m
+}
+
+// fits says what is wrong where the bounds are more than there is.
+func (m Memory) fits() (fault string, ok bool) {
+	if m.Limit == 0 || m.Sum() <= m.Limit {
+		return "", true
+	}
+	return fmt.Sprintf("all bounds together are %d bytes, over the container's memory limit of %d: %d in flight, %d for server.max_series entries of %d bytes, "+
+		"%d for the rest; lower server.max_inflight_bytes or server.max_series, or raise the container's limit",
+		m.Sum(), m.Limit, m.Inflight, m.Series, entryBytes, m.Base), false
 }
 
 // memoryLimit is the least limit on the way from this process's cgroup up to the root one, version 2 or 1. In a container
@@ -62,5 +101,8 @@ func memoryLimit(root fs.FS) (bytesLimit int64, ok bool) {
 		}
 	}
 	// Version 1 says "no limit" with the largest number of whole pages.
-	return least, least < 1<<60
+	if least >= 1<<60 {
+		return 0, false
+	}
+	return least, true
 }

@@ -128,6 +128,9 @@ func (v *validator) server() {
 		v.warn("server.max_inflight_bytes", "a client may hold half of this, %s, which is below max_decoded_bytes, %s: the largest pushes will never be admitted",
 			v.show("server.max_inflight_bytes", s.MaxInflightBytes), v.show("server.max_decoded_bytes", s.MaxDecodedBytes))
 	}
+	if fault, ok := s.memory(os.DirFS("/")).fits(); !ok {
+		v.refuse("server.max_inflight_bytes", "%s", fault)
+	}
 	v.listeners()
 	v.serverTLS()
 	if s.AdminWebConfigFile != "" {

@@ -143,6 +143,23 @@ func TestDuration(t *testing.T) {
 	}
 }
 
+func TestMemoryFits(t *testing.T) {
+	f := func(limit string, inflight Bytes, series int, ok bool) {
+		t.Helper()
+		root := fstest.MapFS{"proc/self/cgroup": {Data: []byte("0::/\n")}, "sys/fs/cgroup/memory.max": {Data: []byte(limit + "\n")}}
+		s := Server{MaxInflightBytes: inflight, MaxSeries: series}
+		if text, got := s.memory(root).fits(); got != ok || ok != (text == "") {
+			t.Errorf("%s bytes for %d in flight and %d series: fits=%v %q, want %v", limit, inflight, series, got, text, ok)
+		}
+	}
+	f("max", 1<<40, 1<<40, true)
+	f("1073741824", 429496729, 4_000_000, true) // the defaults in 1 GiB
+	f("536870912", 214748364, 4_000_000, true)  // and in half of it
+	f("268435456", 107374182, 4_000_000, false)
+	f("268435456", 107374182, 1_000_000, true)
+	f("134217728", 200<<20, 1000, false)
+}
+
 func TestMemoryLimit(t *testing.T) {
 	f := func(want Bytes, files map[string]string) {
 		t.Helper()

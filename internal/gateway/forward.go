@@ -25,7 +25,6 @@ func (g *Gateway) forward(p *push, x *exit, batch ingest.Batch, f *ingest.Form) 
 	}
 	p.heldBack(out.result)
 	if batch.Items() > 0 && out.result.Sent.Items == 0 && len(p.entry.dropped) > 0 {
-		p.giveBack()
 		return ingest.Answer{Refused: p.told(), Written: out.result.Held}, nil
 	}
 	// While upstream is waited for, nothing is held but what is being sent, and of a push that may have to go again as

@@ -49,6 +49,11 @@ type attributes struct {
 	gone, added []labels.Label
 }
 
+// maxShared is how many attributes of a resource are shown with each of its items, the first by name. All are copied, and
+// rules for resources see all of them; but shown with every item, a hundred thousand attributes times as many items in one
+// push would take hours.
+const maxShared = 256
+
 // reset forgets all texts: strings that were made before are not to be read any more.
 func (a *attributes) reset() { a.text = a.text[:0] }
 

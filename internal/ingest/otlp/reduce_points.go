@@ -378,6 +378,8 @@ func (p *points) addShared(set *labels.Set, scope int) {
 		r.ready, r.labels = true, labels.Set{All: make([]labels.Label, 0, n), Keys: make([]labels.Key, 0, n)}
 		sound(nil, p.shown.add(&r.labels, r.attrs, messages[resource].attrs, resourcePrefix, ofResource, p.sumOf))
 		r.labels.Sort()
+		n = min(len(r.labels.All), maxShared)
+		r.labels.All, r.labels.Keys = r.labels.All[:n], r.labels.Keys[:n]
 	}
 	set.All, set.Keys = append(set.All, r.labels.All...), append(set.Keys, r.labels.Keys...)
 	set.Add(labels.Label{Name: scopeName, Value: textOf(s.name)}, p.keys.Sum(labels.Scope, []byte(scopeName), s.name))

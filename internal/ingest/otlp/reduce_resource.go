@@ -208,10 +208,11 @@ func (w *itemWriter) changeResource(c *labels.Change) (err error) {
 
 // readBase makes base of the resource in seen.
 func (w *itemWriter) readBase() error {
-	if err := reserve(&w.base, w.r.Charge, len(w.seen.All)+2); err != nil {
+	shared := w.seen.All[:min(len(w.seen.All), maxShared)]
+	if err := reserve(&w.base, w.r.Charge, len(shared)+2); err != nil {
 		return err
 	}
-	for _, l := range w.seen.All {
+	for _, l := range shared {
 		name, err := w.reader.join(resourcePrefix, l.Name)
 		if err != nil {
 			return err
