@@ -139,8 +139,13 @@ func TestReject(t *testing.T) {
 	r := newRig(t, Options{})
 	p := r.metrics(dropPod, reject)
 	g := r.want(p, []sent{at("m,pod=a", 0), at("m,pod=b", 0), at("n,pod=a", 0)}, "m", "refused", "n")
-	if len(g.outcome.Refused) != 1 || g.outcome.Refused[0].Reason != ingest.ReasonCollision || !strings.Contains(g.outcome.Refused[0].Text, `"m"`) {
-		t.Errorf("refused %+v", g.outcome.Refused)
+	if len(g.outcome.Refused) != 1 || g.outcome.Refused[0].Reason != ingest.ReasonCollision {
+		t.Fatalf("refused %+v", g.outcome.Refused)
+	}
+	for _, word := range []string{"environment prod, client app", `"m"`, "environments.prod.metrics.relabel_configs", "environments.prod.metrics.on_collision=reject", "/api/v1/status/cardinality"} {
+		if !strings.Contains(g.outcome.Refused[0].Text, word) {
+			t.Errorf("the refusal %q does not name %s", g.outcome.Refused[0].Text, word)
+		}
 	}
 	// The second stays refused while the first lives, also where its samples come between.
 	r.want(p, []sent{at("m,pod=a", 15)}, "m")
@@ -184,7 +189,10 @@ func TestStampThatOverwrites(t *testing.T) {
 	r.want(p, []sent{at("m", 0)}, "env=prod,m")
 	r.want(p, []sent{at("m,env=prod", 15)}, "env=prod,m")
 	// Another value: another series, which becomes that one.
-	r.want(p, []sent{at("m,env=dev", 15)}, "refused")
+	g := r.want(p, []sent{at("m,env=dev", 15)}, "refused")
+	if text := g.outcome.Refused[0].Text; !strings.Contains(text, "stamped") || strings.Contains(text, "on_collision") {
+		t.Errorf("the refusal %q is to speak of stamps, and not of on_collision, which has no say", text)
+	}
 	r.want(p, []sent{at("n,env=dev", 15), at("n,env=test", 15)}, "env=prod,n", "refused")
 	r.want(p, []sent{at("n,env=dev", 30), at("n,env=test", 30)}, "env=prod,n", "refused")
 	r.want(p, []sent{at("o,env=dev", 15), at("o", 15)}, "env=prod,o", "refused")

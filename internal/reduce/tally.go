@@ -110,12 +110,17 @@ func (p *Push) reject(i int, owner uint64) {
 	s.Verdict, s.Change = ingest.Refuse, nil
 	t := p.tally.refuse(guard.Refusal{Reason: ingest.ReasonCollision, Metric: nameIn(p.final)}, int(s.Items))
 	if t.Text == "" {
-		cause := "environments." + p.policy.settings.Environment + ".metrics.relabel_configs"
-		if s.Overwritten != (labels.Key{}) {
-			cause = "the labels that are stamped on it"
+		where := &p.policy.settings
+		key := "environments." + where.Environment + ".metrics."
+		cause := key + "relabel_configs are applied"
+		switch {
+		case s.Overwritten != (labels.Key{}):
+			cause = "the labels of the configuration are stamped on it"
+		case where.RejectCollisions:
+			cause += ", and " + key + "on_collision=reject"
 		}
-		t.Text = fmt.Sprintf("metric %q: a series that another live series writes already, once %s are applied; on_collision says what happens then; "+
-			"GET /api/v1/status/collisions on the admin port shows both", t.first.Metric, cause)
+		t.Text = fmt.Sprintf("environment %s, client %s: metric %q: another live series leaves with the same labels once %s; "+
+			"GET /api/v1/status/cardinality on the admin port shows both", where.Environment, where.Client, t.first.Metric, cause)
 	}
 }
 
