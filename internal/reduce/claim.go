@@ -1,16 +1,30 @@
 package reduce
 
 import (
+	"math"
+	"time"
+
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/series"
 )
 
-// lookbackMillis is how long a series without samples still lives, where no stale marker ends it: Prometheus' lookback.
-const lookbackMillis = 5 * 60 * 1000
+const (
+	// lookbackMillis is how long a series without samples still lives, where no stale marker ends it: Prometheus' lookback.
+	lookbackMillis = 5 * 60 * 1000
+	// aheadMillis is how far ahead of our clock a sample counts by its own time. Further ahead a clock is wrong, and would
+	// make all others seem late for as long as it is.
+	aheadMillis = 60 * 1000
+)
 
-// shadow is what lies between the key of a suspended series and that of the entry which says what it would write.
-var shadow = labels.Key{Hi: 0x9e3779b97f4a7c15, Lo: 0xbf58476d1ce4e5b9}
+// Output.Owner is who writes an output: a key's half without the lowest bit, which says that its life has ended. The name
+// stays, so that a push that is sent again is known as its own.
+const (
+	nobody = 0
+	ended  = 1
+)
+
+func self(k labels.Key) uint64 { return k.Lo &^ ended }
 
 // outcome is what a series meets at the output that it writes.
 type outcome uint8
@@ -24,34 +38,42 @@ const (
 // lives says whether series have lives that may overlap. Entries of streams are merged without harm.
 func (p *Push) lives() bool { return p.policy.settings.Signal == ingest.Metrics }
 
+// newest is the latest time that a sample is believed to have.
+func (p *Push) newest() int64 { return p.now.Add(aheadMillis * time.Millisecond).UnixMilli() }
+
 // claim writes the output of series i, and sees to it that no two live series do.
 func (p *Push) claim(i int) {
 	s, m := &p.ss[i], &p.marks[i]
-	var how outcome
-	var owner uint64
-	var suspension uint32
-	byRules := s.Change != nil
+	if m.claimed && m.claimedOut == m.out {
+		if m.superseded {
+			p.supersede(s)
+		}
+		return // in an earlier round: its samples must not be taken for those of another life
+	}
+	how, owner, byRules := alone, uint64(nobody), s.Change != nil
+	lives, newest := p.lives(), p.newest()
 	p.engine.table.At(m.out, p.minute, func(o *series.Output) {
-		if !p.lives() {
+		if !lives {
 			return // it is touched, which is all
 		}
-		owner, suspension = o.Owner, o.Ref
+		owner = o.Owner &^ ended
 		o.Shared = o.Shared || byRules
 		byRules = o.Shared
-		how = write(o, s, m.prev)
+		how = write(o, s, m.prev, newest)
 	})
-	switch {
-	case how == alone:
-	case m.state == shadowed:
-		if how == overlap {
-			p.engine.collisions.seen(suspension, p.now)
-		}
-	case how == superseded:
-		s.DropStale = true
-		p.tally.drop(ingest.ReasonSuperseded, int(s.Stale))
-	default:
+	if how == overlap {
 		p.collide(i, owner, byRules)
+		return
 	}
+	m.claimed, m.claimedOut, m.superseded = true, m.out, how == superseded
+	if m.superseded {
+		p.supersede(s)
+	}
+}
+
+func (p *Push) supersede(s *ingest.Series) {
+	s.DropStale = true
+	p.tally.drop(ingest.ReasonSuperseded, int(s.Stale))
 }
 
 // write makes s the writer of o, if it may be: a series begins where the one before has ended. prev is when its own last
@@ -59,31 +81,43 @@ func (p *Push) claim(i int) {
 //
 // A sample counts by its own time, not by when it came. Two series are live at once if one has a sample that is not older
 // than the first of the other, which came later.
-func write(o *series.Output, s *ingest.Series, prev uint32) outcome {
-	me := s.Key.Lo
+func write(o *series.Output, s *ingest.Series, prev uint32, newest int64) outcome {
+	me := self(s.Key)
+	mine, over := o.Owner&^ended == me, o.Owner == nobody || o.Owner&ended != 0
+	first, last := min(s.First, newest), min(s.Last, newest)
 	switch {
 	case s.First > s.Last: // no sample
-		switch {
-		case s.Stale == 0 || o.Owner == 0:
+		if s.Stale == 0 || o.Owner == nobody {
 			return alone
-		case o.Owner != me:
+		}
+		if !mine {
 			return superseded
 		}
-		o.Owner = 0 // its end: whoever comes next begins
+	case mine && over && last <= o.Last:
+		return alone // a push that is sent again
+	case mine && over && first > o.Last:
+		o.Owner, o.First, o.Last = me, first, last
+	case mine:
+		o.Owner, o.First, o.Last = me, min(o.First, first), max(o.Last, last)
+	case first > o.Last && (over || first-o.Last > lookbackMillis || !goesOn(prev, s.First)):
+		o.Owner, o.First, o.Last = me, first, last
+	case last < o.First: // sent before the present writer began
+		if s.Stale > 0 {
+			return superseded
+		}
 		return alone
-	case o.Owner == me:
-		o.First, o.Last = min(o.First, s.First), max(o.Last, s.Last)
-	case s.First > o.Last && (o.Owner == 0 || s.First-o.Last > lookbackMillis || !goesOn(prev, s.First)):
-		o.Owner, o.First, o.Last = me, s.First, s.Last
-	case s.Last < o.First:
-		return alone // late: sent before the present writer began
 	default:
 		return overlap
 	}
 	if s.Stale > 0 {
-		o.Owner = 0
+		o.Owner = me | ended // whoever comes next begins
 	}
 	return alone
+}
+
+// empty makes o one that nobody has written.
+func empty(o *series.Output) {
+	o.Owner, o.First, o.Last = nobody, math.MaxInt64, math.MinInt64
 }
 
 // goesOn says whether a series whose last sample was at prev, modulo 2^32, has gone on living until first. One that has not
@@ -94,84 +128,12 @@ func goesOn(prev uint32, first int64) bool {
 
 // collide keeps series i from corrupting the one that owner writes.
 func (p *Push) collide(i int, owner uint64, byRules bool) {
-	if byRules && !p.policy.settings.RejectCollisions && p.engine.collisions.begin(p, i, owner) {
-		p.again = true
+	if byRules && !p.policy.settings.RejectCollisions && !p.lastRound && p.engine.collisions.note(p, i, owner, suspending) {
+		if !p.again {
+			p.again = true
+			p.decisions.renew(p.generation) // a policy that is in force no more is not renewed with the others
+		}
 		return
 	}
 	p.reject(i, owner)
-}
-
-// suspended says whether rules are held back for the metric in final.
-func (p *Push) suspended() bool {
-	return p.lives() && p.engine.collisions.holds(p.policy.settings.Environment, family(nameIn(p.final)))
-}
-
-// suspend lets series i leave as it came, since its metric is suspended, and watches what it would have written: key.
-func (p *Push) suspend(i int, key labels.Key, generation uint32) {
-	s, m := &p.ss[i], &p.marks[i]
-	id := p.engine.collisions.witness(p, i)
-	p.final = append(p.final[:0], p.set.All...)
-	s.Change = nil
-	ok := p.engine.table.Update(s.Key, p.minute, func(e *series.Entry, _ bool) bool {
-		m.state = settled
-		if !p.place(s, m, e) {
-			return false
-		}
-		e.Set(series.Suspended, e.Value(), generation)
-		lived(e, s)
-		return true
-	})
-	if !ok {
-		p.full(s)
-		return
-	}
-	if s.Verdict != ingest.Pass {
-		return
-	}
-	if out, ok := p.watch(s, key, id); ok {
-		m.state, m.out = shadowed, out
-	}
-}
-
-// watch notes that s would write the output of key, which is no live series meanwhile. It reports false where the table is full.
-func (p *Push) watch(s *ingest.Series, key labels.Key, id uint32) (out uint32, ok bool) {
-	table := p.engine.table
-	out, ok = table.Route(key, p.minute, func(o *series.Output, found bool) {
-		if o.Weight > 0 {
-			p.engine.guard.Release(o.Ref, o.Weight)
-		}
-		if !found {
-			o.First, o.Last = s.First, s.First-1
-		}
-		o.Ref, o.Weight, o.Shared = id, 0, true
-	})
-	if !ok {
-		return none, false
-	}
-	ok = table.Update(s.Key.Plus(shadow), p.minute, func(e *series.Entry, _ bool) bool {
-		e.Set(series.Routed, identity, never)
-		e.Ref = out
-		return true
-	})
-	return out, ok
-}
-
-// findShadows finds the outputs that suspended series would write.
-func (p *Push) findShadows() {
-	if len(p.shadows) == 0 {
-		return
-	}
-	keys := p.keys[:0] // they have done their work
-	for _, i := range p.shadows {
-		keys = append(keys, p.ss[i].Key.Plus(shadow))
-	}
-	p.engine.table.Probe(keys, p.minute, func(j int, e *series.Entry) {
-		if e.Kind() == series.Routed {
-			p.marks[p.shadows[j]].out = e.Ref
-		}
-	})
-	for i := range p.ss {
-		p.keys = p.keys[:len(p.ss)]
-		p.keys[i] = p.ss[i].Key // for another round
-	}
 }

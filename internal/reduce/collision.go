@@ -1,9 +1,9 @@
 package reduce
 
 import (
-	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,8 +18,8 @@ import (
 const (
 	// quiet is how long no two live series may meet before a suspension is lifted.
 	quiet = series.IdleMinutes * time.Minute
-	// patience is how long the log waits for the other of the two series that have met.
-	patience = 30 * time.Second
+	// patience is how long we wait for the other of the two series that have met: for its next push.
+	patience = 2 * time.Minute
 	// maxCollisions bounds the metrics that are suspended or told of at once; beyond them second writers are refused.
 	maxCollisions = 4096
 )
@@ -45,14 +45,16 @@ type Collision struct {
 // collisions are the metrics in which series have met.
 type collisions struct {
 	engine *Engine
-	// suspended is how many metrics are: the one thing that is read on the way of every series.
-	suspended atomic.Int32
-	show      atomic.Bool
-	total     [2]counters // by policy and environment
+	// suspended is how many metrics are, and awaited of how many collisions the other series is: what is read on the way of
+	// every series, and of every push.
+	suspended, awaited atomic.Int32
+	show               atomic.Bool
+	total              [2]counters // by policy and environment
 
 	mu       sync.Mutex // guards what follows
 	byFamily map[familyKey]*collision
 	byID     map[uint32]*collision
+	byOwner  map[uint64]*collision // who is awaited
 	ids      uint32
 }
 
@@ -73,124 +75,135 @@ func (p policy) String() string { return [...]string{"suspend", "reject"}[p] }
 // collision is a Collision that goes on.
 type collision struct {
 	Collision
-	key    familyKey
-	id     uint32
-	rules  *relabel.Rules
-	first  []labels.Label // of the series that came second, to find the rule by
-	owner  uint64         // who wrote before it, to be shown when it comes
-	logged bool
+	key      familyKey
+	id       uint32
+	rules    *relabel.Rules
+	examples []example
+	logged   bool
+
+	first []labels.Label // of the series that came second, to find the rule by
+	owner uint64         // who wrote before it and is awaited; nobody: it was shown
 }
+
+// example is a series as it is shown: with values, and without.
+type example struct{ values, names string }
 
 func (c *collisions) init(e *Engine, show bool) {
 	c.engine = e
-	c.byFamily, c.byID = make(map[familyKey]*collision), make(map[uint32]*collision)
+	c.byFamily, c.byID, c.byOwner = make(map[familyKey]*collision), make(map[uint32]*collision), make(map[uint64]*collision)
 	c.show.Store(show)
 }
 
 func (c *collisions) showExamples(show bool) { c.show.Store(show) }
 
-// holds says whether rules are held back for a metric.
-func (c *collisions) holds(environment, family string) bool {
+// idOf returns the suspension of a metric, 0 if there is none.
+func (c *collisions) idOf(environment, family string) uint32 {
 	if c.suspended.Load() == 0 {
-		return false
+		return 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.byFamily[familyKey{environment, family, suspending}] != nil
+	if co := c.byFamily[familyKey{environment, family, suspending}]; co != nil {
+		return co.id
+	}
+	return 0
 }
 
-// begin suspends the metric of series i, which has met the one that owner writes. It reports false where too many are.
-func (c *collisions) begin(p *Push, i int, owner uint64) bool {
-	co := c.note(p, i, owner, suspending)
-	return co != nil
+// holds says whether rules are held back for a metric.
+func (c *collisions) holds(environment, family string) bool { return c.idOf(environment, family) != 0 }
+
+// stands says whether a suspension goes on. It may be asked under a lock of the table.
+func (c *collisions) stands(id uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byID[id] != nil
 }
 
-// note makes an entry for the metric of series i, or says that it goes on.
-func (c *collisions) note(p *Push, i int, owner uint64, how policy) *collision {
+// note makes an entry for the metric of series i, which has met the one that owner writes, or says that it goes on. It
+// reports false where too many are. It leaves in final what the series would leave with.
+func (c *collisions) note(p *Push, i int, owner uint64, how policy) bool {
 	p.look(i)
-	res := p.rules.Apply(&p.scratch, &p.set)
-	p.final = res.Change.Append(p.final[:0], p.set.All)
-	second := cloneLabels(p.set.All)
-	key := familyKey{p.policy.settings.Environment, strings.Clone(family(nameIn(p.final))), how}
-	other := p.find(owner)
-
+	p.final = p.ss[i].Change.Append(p.final[:0], p.set.All)
+	key := familyKey{p.policy.settings.Environment, family(nameIn(p.final)), how}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.total[how].of(key.environment).Add(1)
 	co := c.byFamily[key]
 	if co == nil {
 		if len(c.byFamily) >= maxCollisions {
-			return nil
+			return false
 		}
-		c.ids++
-		co = &collision{key: key, id: c.ids, rules: p.rules, first: second, owner: owner, Collision: Collision{
-			Environment: key.environment, Metric: key.family, Policy: how.String(), Rule: -1, Since: p.now,
-			Clients: []string{p.policy.settings.Client},
-		}}
-		co.Series = []string{c.text(second)}
-		c.byFamily[key], c.byID[co.id] = co, co
-		if how == suspending {
-			c.suspended.Add(1)
-			c.engine.renewAll(key.environment)
+		key.family = strings.Clone(key.family)
+		co = c.begin(p, key)
+		if owner != nobody && c.byOwner[owner] == nil {
+			co.first, co.owner = cloneLabels(p.set.All), owner
+			c.byOwner[owner] = co
+			c.awaited.Add(1)
 		}
 	}
 	co.Last = p.now
-	if other != nil && co.owner == owner {
-		c.complete(co, other, p.policy.settings.Client)
+	return true
+}
+
+// begin makes an entry for key, of which the set of p is the first example. mu is held.
+func (c *collisions) begin(p *Push, key familyKey) *collision {
+	c.ids++
+	co := &collision{key: key, id: c.ids, rules: p.rules, examples: []example{newExample(p.set.All)}, Collision: Collision{
+		Environment: key.environment, Metric: key.family, Policy: key.policy.String(), Rule: -1, Since: p.now,
+		Clients: []string{p.policy.settings.Client},
+	}}
+	c.byFamily[key], c.byID[co.id] = co, co
+	if key.policy == suspending {
+		c.suspended.Add(1)
+		c.engine.renewAll(key.environment)
 	}
 	return co
 }
 
-// find returns the labels of the series of the push that is owner, if it is in it.
-func (p *Push) find(owner uint64) []labels.Label {
-	for j := range p.ss {
-		if p.ss[j].Key.Lo == owner {
-			p.look(j)
-			return cloneLabels(p.set.All)
-		}
-	}
-	return nil
-}
-
-// witness says which suspension series i belongs to, and completes it if that is the series it waits for.
-func (c *collisions) witness(p *Push, i int) (id uint32) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	co := c.byFamily[familyKey{p.policy.settings.Environment, family(nameIn(p.final)), suspending}]
-	if co == nil {
-		return 0 // lifted a moment ago
-	}
-	if co.owner == p.ss[i].Key.Lo {
-		c.complete(co, cloneLabels(p.set.All), p.policy.settings.Client)
-	}
-	return co.id
-}
-
-// complete notes the other of the two series, and which rule made them one. mu is held.
-func (c *collisions) complete(co *collision, other []labels.Label, client string) {
-	if co.logged {
+// complete looks among the series of p for those that are awaited, notes them, and which rule made the two one.
+func (c *collisions) complete(p *Push) {
+	if c.awaited.Load() == 0 {
 		return
 	}
-	co.Series = append(co.Series, c.text(other))
-	if !slices.Contains(co.Clients, client) {
-		co.Clients = append(co.Clients, client)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range p.ss {
+		co := c.byOwner[self(p.ss[i].Key)]
+		if co == nil {
+			continue
+		}
+		p.look(i)
+		co.examples = append(co.examples, newExample(p.set.All))
+		if client := p.policy.settings.Client; !slices.Contains(co.Clients, client) {
+			co.Clients = append(co.Clients, client)
+		}
+		if co.Rule = co.rules.MergedBy(co.first, p.set.All); co.Rule >= 0 {
+			co.RuleText = co.rules.Text(co.Rule)
+		}
+		c.await(co)
+		c.log(co)
 	}
-	co.Rule = co.rules.MergedBy(co.first, other)
-	c.log(co)
+}
+
+// await awaits nobody any more for co. mu is held.
+func (c *collisions) await(co *collision) {
+	if co.owner != nobody {
+		delete(c.byOwner, co.owner)
+		c.awaited.Add(-1)
+		co.first, co.owner = nil, nobody
+	}
 }
 
 // log tells of co, once. mu is held.
 func (c *collisions) log(co *collision) {
-	co.logged, co.first, co.owner = true, nil, 0
+	co.logged = true
 	text := "rules would make two live series one: their labels are kept as they came"
 	if co.key.policy == rejecting {
 		text = "two live series would become one: the second is refused"
 	}
-	if co.Rule >= 0 {
-		co.RuleText = co.rules.Text(co.Rule)
-	}
 	c.engine.log.Warn(text, slog.String("environment", co.Environment), slog.String("metric", co.Metric), slog.Int("rule", co.Rule),
-		slog.String("rule_text", co.RuleText), slog.Any("series", co.Series), slog.Any("clients", co.Clients), slog.String("on_collision", co.Policy))
+		slog.String("rule_text", co.RuleText), slog.Any("series", c.texts(co)), slog.Any("clients", co.Clients),
+		slog.String("on_collision", co.Policy))
 }
 
 // seen notes that two suspended series would still meet.
@@ -208,6 +221,7 @@ func (c *collisions) lift(now time.Time) {
 	defer c.mu.Unlock()
 	for _, co := range c.byFamily {
 		if !co.logged && now.Sub(co.Since) > patience {
+			c.await(co)
 			c.log(co)
 		}
 		if now.Sub(co.Last) > quiet {
@@ -223,9 +237,12 @@ func (c *collisions) adopt(policies []*Policy) {
 	for _, co := range c.byFamily {
 		stays := slices.ContainsFunc(policies, func(p *Policy) bool {
 			s := &p.settings
-			same := co.rules.SamePrefix(p.rules[Plain])
-			return s.Environment == co.Environment && s.Signal == ingest.Metrics && s.RejectCollisions == (co.key.policy == rejecting) &&
-				(same > co.Rule && co.Rule >= 0 || same == co.rules.Len() && same == p.rules[Plain].Len())
+			last := co.Rule // the last that matters
+			if last < 0 {
+				last = co.rules.Len() - 1 // it may be any
+			}
+			return s.Environment == co.Environment && s.Signal == ingest.Metrics &&
+				(co.key.policy == rejecting || !s.RejectCollisions) && co.rules.SamePrefix(p.rules[Plain]) > last
 		})
 		if !stays {
 			c.end(co, "the rules have changed")
@@ -237,6 +254,7 @@ func (c *collisions) adopt(policies []*Policy) {
 func (c *collisions) end(co *collision, why string) {
 	delete(c.byFamily, co.key)
 	delete(c.byID, co.id)
+	c.await(co)
 	if co.key.policy == suspending {
 		c.suspended.Add(-1)
 		c.engine.renewAll(co.Environment)
@@ -244,8 +262,12 @@ func (c *collisions) end(co *collision, why string) {
 	}
 }
 
-// text shows a series, or only the names of its labels where values are not to be shown.
-func (c *collisions) text(ls []labels.Label) string {
+func newExample(ls []labels.Label) example {
+	return example{exampleText(ls, true), exampleText(ls, false)}
+}
+
+// exampleText shows a series, or only the names of its labels.
+func exampleText(ls []labels.Label, values bool) string {
 	var b strings.Builder
 	b.WriteByte('{')
 	for i, l := range ls {
@@ -256,13 +278,25 @@ func (c *collisions) text(ls []labels.Label) string {
 			b.WriteString("...")
 			break
 		}
-		if c.show.Load() {
-			fmt.Fprintf(&b, "%s=%q", l.Name, l.Value[:min(len(l.Value), 200)])
-		} else {
-			b.WriteString(l.Name)
+		b.WriteString(l.Name[:min(len(l.Name), 200)])
+		if values {
+			b.WriteString("=" + strconv.Quote(l.Value[:min(len(l.Value), 200)]))
 		}
 	}
 	return b.String() + "}"
+}
+
+// texts are the examples of co as they may be shown now.
+func (c *collisions) texts(co *collision) (texts []string) {
+	show := c.show.Load()
+	for _, x := range co.examples {
+		if show {
+			texts = append(texts, x.values)
+		} else {
+			texts = append(texts, x.names)
+		}
+	}
+	return texts
 }
 
 // Collisions are the metrics in which series have met in the last 20 minutes, sorted.
@@ -273,7 +307,7 @@ func (e *Engine) Collisions() []Collision {
 	out := make([]Collision, 0, len(c.byFamily))
 	for _, co := range c.byFamily {
 		one := co.Collision
-		one.Series, one.Clients = slices.Clone(one.Series), slices.Clone(one.Clients)
+		one.Series, one.Clients = c.texts(co), slices.Clone(one.Clients)
 		out = append(out, one)
 	}
 	slices.SortFunc(out, func(a, b Collision) int {

@@ -7,11 +7,17 @@ import (
 	"sync/atomic"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/series"
 )
 
-// maxDecisionBytes is what the changes of one generation take at most. Rules that give every series a value of its own make
-// a change for each; those of series that are gone are never taken out one by one.
-const maxDecisionBytes = 64 << 20
+const (
+	// maxDecisionBytes is what the changes of all generations take at most; one takes no more than half. Rules that give
+	// every series a value of its own make a change for each; those of series that are gone are never taken out one by one.
+	maxDecisionBytes = 128 << 20
+	// refillMinutes is for how long a generation that is full goes on as it is, before another begins: if what is live does
+	// not fit, most of it is decided from memory all the same.
+	refillMinutes = 10
+)
 
 // maxValue is the largest number that an entry of the table holds (29 bits).
 const maxValue = 1<<29 - 1
@@ -28,10 +34,14 @@ type decisions struct {
 // generation is decisions that hold together. An entry of the table that names another generation is decided anew.
 type generation struct {
 	number uint32
+	engine *Engine
 
 	mu     sync.Mutex // guards what follows, and who appends to changes
 	byText map[string]uint32
 	bytes  int
+	over   bool // it is nobody's any more, and remembers nothing new
+	// filled is 1 + the minute when there was no more room.
+	filled series.Minute
 
 	// changes by number; 0 is the change that changes nothing. A reader needs no lock: what it sees never changes.
 	changes atomic.Pointer[[]*labels.Change]
@@ -54,8 +64,9 @@ func (e *Engine) decisionsOf(environment, content string) *decisions {
 func (e *Engine) keep(contents map[string]bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for content := range e.stores {
+	for content, d := range e.stores {
 		if !contents[content] {
+			d.current.Load().end()
 			delete(e.stores, content)
 		}
 	}
@@ -67,7 +78,7 @@ func (e *Engine) newGeneration() *generation {
 	if e.generations++; e.generations == 1<<24 {
 		e.generations = 1
 	}
-	g := &generation{number: e.generations, byText: make(map[string]uint32)}
+	g := &generation{number: e.generations, engine: e, byText: make(map[string]uint32)}
 	g.changes.Store(&[]*labels.Change{nil})
 	return g
 }
@@ -77,8 +88,13 @@ func (d *decisions) renew(old *generation) {
 	d.engine.mu.Lock()
 	defer d.engine.mu.Unlock()
 	if d.current.Load() == old {
-		d.current.Store(d.engine.newGeneration())
+		d.swap()
 	}
+}
+
+// swap begins a new generation. The engine's mu is held.
+func (d *decisions) swap() {
+	d.current.Swap(d.engine.newGeneration()).end()
 }
 
 // renewAll makes everything in environment be decided anew.
@@ -87,16 +103,34 @@ func (e *Engine) renewAll(environment string) {
 	defer e.mu.Unlock()
 	for _, d := range e.stores {
 		if d.environment == environment {
-			d.current.Store(e.newGeneration())
+			d.swap()
 		}
 	}
+}
+
+// end gives back the room that g has taken. Pushes that began with it finish with it.
+func (g *generation) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.engine.decisionBytes.Add(-int64(g.bytes))
+	g.bytes, g.over = 0, true
+}
+
+// stale says whether g has been full for so long that it is mostly about series which are gone. To be asked when intern fails.
+func (g *generation) stale(now series.Minute) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.filled == 0 {
+		g.filled = now + 1
+	}
+	return int32(now+1-g.filled) >= refillMinutes
 }
 
 // intern returns the number of a change equal to c, and that change, which may be kept. ok is false where there is no more room
 // in this generation: then the change is good, but has no number.
 func (g *generation) intern(c *labels.Change, text []byte) (kept *labels.Change, number uint32, scratch []byte, ok bool) {
 	if c == nil {
-		return nil, 0, text, true
+		return nil, identity, text, true
 	}
 	text = appendChange(text[:0], c)
 	g.mu.Lock()
@@ -108,15 +142,28 @@ func (g *generation) intern(c *labels.Change, text []byte) (kept *labels.Change,
 	kept = clone(c)
 	// Twice the text: as the map's key and as the labels; and what is around them.
 	cost := 2*len(text) + 200
-	if g.bytes+cost > maxDecisionBytes || len(all) > maxValue {
+	if g.over || len(all) >= held || !g.take(cost) {
 		return kept, 0, text, false
 	}
-	g.bytes += cost
 	n := uint32(len(all))
 	all = append(all, kept)
 	g.byText[string(text)] = n
 	g.changes.Store(&all)
 	return kept, n, text, true
+}
+
+// take takes room for n bytes. mu is held.
+func (g *generation) take(n int) bool {
+	e := g.engine
+	if int64(g.bytes+n) > e.maxDecisions/2 {
+		return false
+	}
+	if e.decisionBytes.Add(int64(n)) > e.maxDecisions {
+		e.decisionBytes.Add(-int64(n))
+		return false
+	}
+	g.bytes += n
+	return true
 }
 
 // change returns change number n.

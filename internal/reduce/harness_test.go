@@ -147,6 +147,13 @@ type got struct {
 // push sends series through p, as a door does.
 func (r *rig) push(p *Policy, all ...sent) got {
 	r.t.Helper()
+	for _, one := range all {
+		for _, t := range one.times {
+			if at := time.UnixMilli(t).UTC(); at.After(r.now) {
+				r.now = at // nothing is sent before it is
+			}
+		}
+	}
 	push := p.Begin(r.now, Plain, func(int) *fault.Error { return nil })
 	defer push.Close()
 	red := &push.Reducer

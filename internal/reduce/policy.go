@@ -60,8 +60,8 @@ type Policy struct {
 	rules     [views]*relabel.Rules
 	decisions [views]*decisions
 	resource  *relabel.Rules
-	spaces    [views]labels.Key
-	drops     []*atomic.Int64 // by rule
+	hashers   [views]*labels.Hasher // pushes begin with copies
+	drops     []*atomic.Int64       // by rule
 	resDrops  []*atomic.Int64
 	protected *atomic.Int64
 	bounded   bool // some limit on active series applies
@@ -91,7 +91,8 @@ func (e *Engine) Policy(s Settings) *Policy {
 	p.resource = relabel.Compile(s.ResourceRules, relabel.Options{})
 	for v := range views {
 		p.decisions[v] = e.decisionsOf(s.Environment, s.content(v, p.rules[v]))
-		p.spaces[v] = e.seed.Text(labels.Space, s.Environment, fmt.Sprint(s.Signal, v))
+		space := e.seed.Text(labels.Space, s.Environment, fmt.Sprint(s.Signal, v))
+		p.hashers[v] = labels.NewHasher(e.seed, space, s.Stamps)
 	}
 	p.drops, p.resDrops = e.dropCounters(s, "", len(s.Rules)), e.dropCounters(s, "resource_", len(s.ResourceRules))
 	return p

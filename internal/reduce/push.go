@@ -31,9 +31,11 @@ type Push struct {
 	show  func(i int, set *labels.Set)
 	marks []mark
 	keys  []labels.Key
-	// again: a metric has just been suspended, and the push is judged once more, so that none of it leaves reduced.
-	again bool
-	tally tally
+	// rounds is how many times the push has been judged. again: a metric has just been suspended, and it is judged once more,
+	// so that none of it leaves reduced.
+	rounds           int
+	again, lastRound bool
+	tally            tally
 
 	room    []ingest.Series
 	set     labels.Set
@@ -43,34 +45,48 @@ type Push struct {
 	final           []labels.Label
 	ours            []labels.Label
 	text            []byte
-	shadows         []int32
+	shadows         []int32 // suspended series, of which it is to be found out what they would write
+	shadowKeys      []labels.Key
+	met             uint32 // the suspension of which it is known already that it is still needed
+	hasher          labels.Hasher
 	visit           func(i int, e *series.Entry) // hit, bound once
 }
 
-// mark is what the engine has found out about one series of the push.
+// mark is what the engine has found out about one series of the push. What is about the time before the push, and what it has
+// claimed, holds for all rounds.
 type mark struct {
-	out   uint32 // the output it writes, if routed or shadowed
+	out   uint32 // the output it writes, if routed
+	watch uint32 // the output it would write, if watched
 	prev  uint32 // when its last sample was before this push; 0: it had none, or its life had ended
-	state state
-	known bool // it was a live series when the push came, under whatever rules
-	epoch bool // ten minutes have begun since it was seen
+	// claimedOut is the output that it has written, if claimed; superseded is what came of that.
+	claimedOut          uint32
+	claimed, superseded bool
+	state               state
+	known               bool // it was a live series when the push came, under whatever rules
+	epoch               bool // ten minutes have begun since it was seen
+	watched             bool // its metric is suspended, and it is known what it would write
 }
 
 type state uint8
 
 const (
-	unknown  state = iota
-	settled        // nothing more to find out
-	routed         // writes an output that others may write too
-	shadowed       // would, were its metric not suspended
-	foreign        // another series has its key (only where keys are cut, in tests)
+	unknown state = iota
+	settled       // it leaves as it came and is a series of its own, or it does not leave
+	routed        // writes an output that others may write too
+	foreign       // another series has its key (only where keys are cut, in tests)
 )
 
 // seriesBytes is what one series of a push takes here.
 const seriesBytes = int(unsafe.Sizeof(ingest.Series{}) + unsafe.Sizeof(mark{}) + unsafe.Sizeof(labels.Key{}))
 
-// maxPooled is how many series the scratch of a push may hold to be kept for the next.
-const maxPooled = 1 << 15
+const (
+	// maxPooled is how many series the scratch of a push may hold to be kept for the next, and maxPooledText how many bytes.
+	maxPooled     = 1 << 15
+	maxPooledText = 64 << 10
+	// maxRounds is how often a push is judged at most. One suspension makes a second round, in which all of its metric leaves
+	// as it came. Another that only shows then is rare, and a third rarer; what still meets in the last round is refused.
+	maxRounds = 4
+)
 
 func newPush(e *Engine) *Push {
 	p := &Push{engine: e}
@@ -88,7 +104,8 @@ func (p *Policy) Begin(now time.Time, v View, charge ingest.Charge) *Push {
 	r.Stamps, r.Charge, r.Keys = p.settings.Stamps, charge, nil
 	r.Item, r.Resource, r.TooLong, r.LongestLine, r.Metadata = nil, nil, nil, 0, nil
 	if p.counts(v) {
-		r.Keys = labels.NewHasher(p.engine.seed, p.spaces[v], p.settings.Stamps)
+		push.hasher = *p.hashers[v]
+		r.Keys = &push.hasher
 	} else if p.rules[v].Len() > 0 || p.shapes() {
 		r.Item = push.item
 	}
@@ -118,6 +135,12 @@ func (p *Policy) shapes() bool {
 func (p *Push) Close() {
 	if cap(p.room) > maxPooled {
 		p.room, p.marks, p.keys = nil, nil, nil
+	}
+	if cap(p.shadows) > maxPooled {
+		p.shadows, p.shadowKeys = nil, nil
+	}
+	if cap(p.text) > maxPooledText {
+		p.text = nil
 	}
 	p.policy, p.decisions, p.generation, p.rules, p.ss, p.show = nil, nil, nil, nil, nil, nil
 	p.Reducer.Charge, p.Reducer.Keys, p.Reducer.Stamps = nil, nil, nil
@@ -150,42 +173,49 @@ func (p *Push) judge(ss []ingest.Series, view func(i int, set *labels.Set)) {
 	for i := range ss {
 		p.keys[i] = ss[i].Key
 	}
-	// One suspension makes a second round, in which all of its metric leaves as it came. Another that only shows then is
-	// rare, and a third rarer; what is left after that is judged with the next push.
-	for round := 0; round == 0 || p.again && round < 3; round++ {
+	clear(p.marks)
+	p.again, p.met = true, 0
+	for p.rounds = 0; p.again && p.rounds < maxRounds; p.rounds++ {
 		p.round()
 	}
+	p.engine.collisions.complete(p)
 	p.describe()
 }
 
 // round judges all series.
 func (p *Push) round() {
-	p.again, p.generation = false, p.decisions.current.Load()
+	p.again, p.lastRound, p.generation = false, p.rounds == maxRounds-1, p.decisions.current.Load()
 	p.tally.reset(len(p.policy.settings.Rules), -1)
-	clear(p.marks)
 	p.shadows = p.shadows[:0]
 	for i := range p.ss {
-		s := &p.ss[i]
+		s, m := &p.ss[i], &p.marks[i]
 		s.Verdict, s.Change, s.DropStale = ingest.Pass, nil, false
+		m.state, m.epoch, m.watched = unknown, false, false
 	}
 	if p.engine.checker != nil {
 		p.engine.checker.check(p)
 	}
-	p.engine.table.Probe(p.keys[:len(p.ss)], p.minute, p.visit)
+	p.engine.table.Probe(p.keys, p.minute, p.visit)
 	for i := range p.marks {
-		switch m := &p.marks[i]; {
-		case m.state == unknown:
+		m := &p.marks[i]
+		switch m.state {
+		case unknown:
 			p.settle(i)
-		case m.state == foreign:
+		case foreign:
 			p.settleAlone(i)
-		case m.epoch && p.ss[i].Verdict == ingest.Pass:
+		}
+		if m.epoch && p.ss[i].Verdict == ingest.Pass {
 			p.refresh(i)
 		}
 	}
 	p.findShadows()
 	for i := range p.marks {
-		if m := &p.marks[i]; m.state == routed || m.state == shadowed && m.out != none {
+		m := &p.marks[i]
+		if m.state == routed {
 			p.claim(i)
+		}
+		if m.watched {
+			p.meet(i)
 		}
 	}
 }
@@ -193,42 +223,50 @@ func (p *Push) round() {
 // hit is told of a series that the table knows.
 func (p *Push) hit(i int, e *series.Entry) {
 	s, m := &p.ss[i], &p.marks[i]
-	kind := e.Kind()
 	if m.state == foreign {
-		if kind == series.Routed {
-			p.engine.table.At(e.Ref, p.minute, func(*series.Output) {}) // the entry lives on by this visit, and so must its output
-		}
+		p.keepOutput(e)
 		return
 	}
-	m.prev = e.Last
-	m.known = kind == series.Counted || kind == series.Suspended || kind == series.Routed
+	if p.rounds == 0 {
+		m.prev, m.known = e.Last, live(e)
+	}
 	m.epoch = e.NewEpoch(p.minute)
 	if e.Generation() != p.generation.number {
+		p.keepOutput(e)
 		return // decided under other rules
 	}
 	lived(e, s)
 	m.state = settled
-	switch kind {
-	case series.Counted:
-		m.out = e.Ref // only to refresh what is known of its labels
+	switch e.Kind() {
 	case series.Suspended:
-		m.state, m.out = shadowed, none
 		p.shadows = append(p.shadows, int32(i))
 	case series.Routed:
 		m.state, m.out = routed, e.Ref
-		s.Change = p.generation.change(e.Value())
+		if n := e.Value(); n == held {
+			p.shadows = append(p.shadows, int32(i))
+		} else {
+			s.Change = p.generation.change(n)
+		}
 	case series.Dropped:
 		p.hold(s, e.Value())
 	}
 }
 
+// live says whether the series of e leaves.
+func live(e *series.Entry) bool { return countable(e) || e.Kind() == series.Routed }
+
 // lived notes in e when s had its last sample, in milliseconds modulo 2^32. A stale marker ends its life.
 func lived(e *series.Entry, s *ingest.Series) {
-	switch {
-	case s.Stale > 0:
+	if s.Stale > 0 {
 		e.Last = 0
-	case s.First <= s.Last:
-		e.Last = max(1, uint32(s.Last))
+		return
+	}
+	if s.First > s.Last {
+		return
+	}
+	// Pushes may overtake each other.
+	if last := max(1, uint32(s.Last)); e.Last == 0 || int32(last-e.Last) > 0 {
+		e.Last = last
 	}
 }
 
@@ -238,14 +276,21 @@ func (p *Push) look(i int) {
 	p.show(i, &p.set)
 }
 
-// refresh tells the guard, once in ten minutes, that the values of series i still live.
+// refresh tells the guard, once in ten minutes, that the values of series i still live. It holds on to the table meanwhile: by
+// another push the series could give back its place.
 func (p *Push) refresh(i int) {
-	m := &p.marks[i]
+	s, m := &p.ss[i], &p.marks[i]
 	p.look(i)
-	p.final = p.ss[i].Change.Append(p.final[:0], p.set.All)
+	p.final = s.Change.Append(p.final[:0], p.set.All)
 	switch m.state {
 	case settled:
-		p.engine.guard.Refresh(p.now, m.out, p.final)
+		p.engine.table.Update(s.Key, p.minute, func(e *series.Entry, found bool) bool {
+			p.keepOutput(e)
+			if countable(e) {
+				p.engine.guard.Refresh(p.now, e.Ref, p.final)
+			}
+			return found
+		})
 	case routed:
 		p.engine.table.At(m.out, p.minute, func(o *series.Output) {
 			if o.Weight > 0 {

@@ -29,6 +29,9 @@ type Engine struct {
 
 	uncached  atomic.Int64
 	protected counters
+	// decisionBytes is what all generations take, maxDecisions what they may.
+	decisionBytes atomic.Int64
+	maxDecisions  int64
 
 	mu          sync.Mutex // guards what follows
 	stores      map[string]*decisions
@@ -61,7 +64,7 @@ func New(o Options) *Engine {
 		o.Began = time.Now()
 	}
 	e := &Engine{
-		log: o.Log, seed: labels.NewSeed(), maxSeries: o.MaxSeries, began: o.Began,
+		log: o.Log, seed: labels.NewSeed(), maxSeries: o.MaxSeries, began: o.Began, maxDecisions: maxDecisionBytes,
 		guard:  guard.New(guard.Options{ExampleValues: o.ExampleValues, Warmup: o.Warmup, Started: o.Began}),
 		stores: make(map[string]*decisions), drops: make(map[ruleKey]*atomic.Int64),
 	}
@@ -76,7 +79,6 @@ func New(o Options) *Engine {
 
 // Run forgets series that are idle and lifts suspensions that are over, until ctx ends.
 func (e *Engine) Run(ctx context.Context) {
-	// A shard each second: all of them within about a minute, none for long.
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -89,9 +91,11 @@ func (e *Engine) Run(ctx context.Context) {
 	}
 }
 
-// Sweep does one step of Run.
+// Sweep does one step of Run: a few shards each second, so that all of them are done within a minute and none takes long.
 func (e *Engine) Sweep(now time.Time) {
-	e.table.Sweep(e.minute(now))
+	for range (e.table.Shards() + 59) / 60 {
+		e.table.Sweep(e.minute(now))
+	}
 	e.collisions.lift(now)
 }
 

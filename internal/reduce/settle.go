@@ -1,8 +1,6 @@
 package reduce
 
 import (
-	"math"
-
 	"github.com/telemetry-gateway/telemetry-gateway/internal/guard"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
@@ -11,8 +9,6 @@ import (
 )
 
 const (
-	// none is the index of no output.
-	none = math.MaxUint32
 	// noLabels is what a Dropped entry says of a series of which rules left nothing.
 	noLabels = maxValue
 	// identity is the number of the change that changes nothing.
@@ -27,32 +23,37 @@ func (p *Push) settle(i int) {
 	p.look(i)
 	res := p.apply(s)
 	if s.Verdict != ingest.Pass {
-		if s.Verdict == ingest.Drop {
-			p.remember(i, dropValue(res))
-		}
+		p.remember(i, dropValue(res))
 		return
 	}
 	generation := p.generation.number
 	if p.misshapen(i) {
 		if s.Verdict == ingest.Refuse {
+			p.forget(i)
 			return
 		}
 		generation = never // a limit only observes: it is to be counted each time
 	}
 	key := p.outKey(s, res.Change)
-	if p.suspended() {
-		if s.Overwritten == (labels.Key{}) {
-			p.suspend(i, key, generation)
-			return
-		}
-		// Its stamps make it one with others however its rules are held back.
-		p.final = append(p.final[:0], p.set.All...)
-		key, res.Change = s.Key.Minus(s.Overwritten), nil
+	if p.alien(key) {
+		p.pass(i, res.Change)
+		return
 	}
-	if key == s.Key {
-		p.admit(i, generation)
-	} else {
-		p.route(i, key, res.Change, generation)
+	switch {
+	case p.suspended():
+		p.suspend(i, key, generation)
+	case key == s.Key:
+		p.stay(i, series.Counted, key, identity, generation)
+	default:
+		var number uint32
+		var interned bool
+		if s.Change, number, p.text, interned = p.generation.intern(res.Change, p.text); !interned {
+			generation = never
+			if p.generation.stale(p.minute) {
+				p.decisions.renew(p.generation)
+			}
+		}
+		p.route(i, key, key, number, generation)
 	}
 }
 
@@ -80,9 +81,16 @@ func dropValue(res relabel.Result) uint32 {
 // settleAlone decides about a series whose key is another's: by the rules alone, and nothing is remembered.
 func (p *Push) settleAlone(i int) {
 	p.look(i)
-	s := &p.ss[i]
-	if res := p.apply(s); s.Verdict == ingest.Pass && res.Change != nil {
-		s.Change = clone(res.Change)
+	if res := p.apply(&p.ss[i]); p.ss[i].Verdict == ingest.Pass {
+		p.pass(i, res.Change)
+	}
+}
+
+// pass lets series i leave with c, and remembers nothing.
+func (p *Push) pass(i int, c *labels.Change) {
+	p.marks[i].state = foreign
+	if p.ss[i].Change = nil; c != nil {
+		p.ss[i].Change = clone(c)
 	}
 }
 
@@ -112,6 +120,17 @@ func (p *Push) remember(i int, value uint32) {
 	})
 }
 
+// forget takes out series i, which was known and may not leave any more.
+func (p *Push) forget(i int) {
+	if !p.marks[i].known {
+		return
+	}
+	p.engine.table.Update(p.ss[i].Key, p.minute, func(e *series.Entry, _ bool) bool {
+		p.uncount(e)
+		return false
+	})
+}
+
 // uncount gives back the place of an entry that is about to be something else.
 func (p *Push) uncount(e *series.Entry) {
 	if countable(e) {
@@ -124,31 +143,59 @@ func countable(e *series.Entry) bool {
 	return e.Kind() == series.Counted || e.Kind() == series.Suspended
 }
 
-// admit decides about series i, which leaves as it came.
-func (p *Push) admit(i int, generation uint32) {
-	s, m := &p.ss[i], &p.marks[i]
-	ok := p.engine.table.Update(s.Key, p.minute, func(e *series.Entry, found bool) bool {
-		if p.lives() && p.engine.table.Lookup(s.Key, p.minute, func(*series.Output) {}) {
-			// Rules make others the same series as this one, which so has to be watched as they are.
-			p.uncount(e)
-			m.out, _ = p.engine.table.Route(s.Key, p.minute, func(*series.Output, bool) {})
-			e.Set(series.Routed, identity, generation)
+// keepOutput is for whoever visits an entry that he does not replace: it lives on by that, and so must its output.
+func (p *Push) keepOutput(e *series.Entry) {
+	if e.Kind() == series.Routed {
+		p.engine.table.At(e.Ref, p.minute, func(*series.Output) {})
+	}
+}
+
+// stay decides about series i, which leaves as it came, as an entry of this kind. Where others write the output of key, and so
+// this very series, it has to be watched as they are, with number.
+func (p *Push) stay(i int, kind series.Kind, key labels.Key, number, generation uint32) {
+	s, m, table := &p.ss[i], &p.marks[i], p.engine.table
+	ok := table.Update(s.Key, p.minute, func(e *series.Entry, _ bool) bool {
+		if table.Lookup(key, p.minute, func(*series.Output) {}) && p.join(i, e, key) {
+			e.Set(series.Routed, number, generation)
 			e.Ref = m.out
 			m.state = routed
 			lived(e, s)
 			return true
 		}
-		m.state = settled
-		if !p.place(s, m, e) {
+		if s.Verdict != ingest.Pass || !p.place(s, m, e) {
 			return false
 		}
-		e.Set(series.Counted, e.Value(), generation)
+		e.Set(kind, e.Value(), generation)
+		m.state = settled
 		lived(e, s)
 		return true
 	})
 	if !ok {
-		p.full(s)
+		p.full(s, m)
 	}
+}
+
+// join makes e a writer of the output of key, which is there. The two have one place among the live series.
+func (p *Push) join(i int, e *series.Entry, key labels.Key) (ok bool) {
+	s, m := &p.ss[i], &p.marks[i]
+	ok = true
+	out, routed := p.engine.table.Route(key, p.minute, func(o *series.Output, found bool) {
+		if !found {
+			empty(o) // it has become idle in this moment
+		}
+		switch {
+		case o.Weight > 0:
+			p.uncount(e)
+		case countable(e):
+			o.Ref, o.Weight = e.Ref, e.Value()
+		default:
+			if o.Ref, ok = p.reserve(s, p.knows(m, e)); ok {
+				o.Weight = weight(s)
+			}
+		}
+	})
+	m.out = out
+	return ok && routed
 }
 
 // place makes e hold a place among the live series, unless it does already. It reports false if there is none for s.
@@ -156,13 +203,18 @@ func (p *Push) place(s *ingest.Series, m *mark, e *series.Entry) bool {
 	if countable(e) {
 		return true
 	}
-	ref, ok := p.reserve(s, m.known)
+	ref, ok := p.reserve(s, p.knows(m, e))
 	if !ok {
 		return false
 	}
 	e.Ref = ref
 	e.Set(series.Counted, weight(s), never) // the caller knows the rest
 	return true
+}
+
+// knows says whether the series of e was live when the push came, or has become so meanwhile by another push.
+func (p *Push) knows(m *mark, e *series.Entry) bool {
+	return m.known || p.rounds == 0 && live(e)
 }
 
 // reserve takes a place for s, which leaves with the labels in final. A known series gets one whatever the limits.
@@ -183,102 +235,105 @@ func (p *Push) reserve(s *ingest.Series, known bool) (ref uint32, ok bool) {
 
 func weight(s *ingest.Series) uint32 { return uint32(min(max(s.Weight, 1), maxValue)) }
 
-// route decides about series i, which leaves as the series of key.
-func (p *Push) route(i int, key labels.Key, c *labels.Change, generation uint32) {
+// route decides about series i, which leaves as the series own by writing the output of key, which others may write too.
+func (p *Push) route(i int, own, key labels.Key, number, generation uint32) {
 	s, m := &p.ss[i], &p.marks[i]
-	out, ok := p.output(s, m, key)
+	out, ok := p.output(s, m, own, key)
 	if s.Verdict != ingest.Pass {
 		return
 	}
-	var number uint32
-	var interned bool
-	if s.Change, number, p.text, interned = p.generation.intern(c, p.text); !interned {
-		p.decisions.renew(p.generation)
-		generation = never
-	}
 	if !ok {
-		p.full(s)
+		p.full(s, m)
 		return
 	}
 	m.state, m.out = routed, out
-	p.engine.table.Update(s.Key, p.minute, func(e *series.Entry, _ bool) bool {
+	ok = p.engine.table.Update(s.Key, p.minute, func(e *series.Entry, _ bool) bool {
 		p.uncount(e)
 		e.Set(series.Routed, number, generation)
 		e.Ref = out
 		lived(e, s)
 		return true
 	})
+	if !ok {
+		p.engine.uncached.Add(1) // its output is watched all the same
+	}
 }
 
 // output returns the output of key, which s writes. Where it is new, a place is taken for it; s is refused if there is none.
-func (p *Push) output(s *ingest.Series, m *mark, key labels.Key) (index uint32, ok bool) {
-	table := p.engine.table
-	routed := true
-	// Under the lock of key's own slot: of several that come at once one makes the output, and a series that leaves as it
-	// came with these very labels is either there already or will see it.
-	done := table.Update(key, p.minute, func(e *series.Entry, found bool) bool {
-		if found && countable(e) {
-			index, routed = table.Route(key, p.minute, func(o *series.Output, _ bool) { p.handOver(o, e, key, s) })
-			if routed {
-				e.Set(series.Routed, identity, e.Generation())
+// own is the key of the series that leaves: if one comes with these very labels, it writes the output too.
+func (p *Push) output(s *ingest.Series, m *mark, own, key labels.Key) (index uint32, ok bool) {
+	table, ref, taken := p.engine.table, uint32(0), false
+	visit := func(o *series.Output, found bool) {
+		if !found {
+			empty(o)
+		}
+		switch {
+		case o.Weight > 0 && !taken:
+			return
+		case o.Weight > 0:
+			p.engine.guard.Release(ref, weight(s))
+			return
+		case !taken: // it has become idle since we looked
+			ref = p.policy.guard.Adopt(p.now, p.final, int(weight(s)))
+		}
+		o.Ref, o.Weight = ref, weight(s)
+	}
+	// Under the lock of own's slot: of several that come at once one makes the output, and a series that leaves as it came
+	// with these very labels is either there already or will see it.
+	done := table.Update(own, p.minute, func(e *series.Entry, found bool) bool {
+		p.keepOutput(e)
+		if countable(e) {
+			number := uint32(identity)
+			if e.Kind() == series.Suspended {
+				number = held
+			}
+			if index, ok = table.Route(key, p.minute, func(o *series.Output, found bool) { p.handOver(o, found, e, own, s) }); ok {
+				e.Set(series.Routed, number, e.Generation())
 				e.Ref = index
 			}
 			return true
 		}
 		counted := false
 		table.Lookup(key, p.minute, func(o *series.Output) { counted = o.Weight > 0 })
-		ref := uint32(0)
 		if !counted {
-			if ref, ok = p.reserve(s, m.known); !ok {
+			if ref, taken = p.reserve(s, m.known); !taken {
 				return found
 			}
 		}
-		index, routed = table.Route(key, p.minute, func(o *series.Output, found bool) {
-			if !found {
-				o.First, o.Last = math.MaxInt64, math.MinInt64
-			}
-			if !counted {
-				o.Ref, o.Weight = ref, weight(s)
-			}
-		})
-		if !routed && !counted {
+		if index, ok = table.Route(key, p.minute, visit); !ok && taken {
 			p.engine.guard.Release(ref, weight(s))
 		}
 		return found
 	})
-	if !done {
+	if !done && table.Lookup(key, p.minute, func(*series.Output) {}) {
 		// No room to look, which a series needs not whose output is there.
-		done = table.Lookup(key, p.minute, func(*series.Output) {})
-		if done {
-			index, routed = table.Route(key, p.minute, func(*series.Output, bool) {})
-		}
+		index, ok = table.Route(key, p.minute, visit)
 	}
-	return index, done && routed
+	return index, ok
 }
 
-// handOver makes o, which is new, the output of the live series e, whose labels others now come to have too.
-func (p *Push) handOver(o *series.Output, e *series.Entry, key labels.Key, s *ingest.Series) {
-	if o.Weight > 0 {
+// handOver makes o the output of the live series e, whose labels others now come to have too.
+func (p *Push) handOver(o *series.Output, found bool, e *series.Entry, own labels.Key, s *ingest.Series) {
+	if found && o.Weight > 0 {
 		p.uncount(e)
 		return
 	}
+	empty(o)
 	o.Ref, o.Weight = e.Ref, e.Value()
-	o.First, o.Last = math.MaxInt64, math.MinInt64
 	if e.Last != 0 {
 		// Of its last sample the low half of the time is known. The high half is s's: the two are days apart at most.
-		o.Owner = key.Lo
 		near := s.First
 		if s.First > s.Last {
 			near = p.now.UnixMilli()
 		}
-		o.Last = near + int64(int32(e.Last-uint32(near)))
+		o.Owner, o.Last = self(own), near+int64(int32(e.Last-uint32(near)))
 		o.First = o.Last
 	}
 }
 
 // full passes s although the table has no room for it, or refuses it where a limit cannot be held otherwise.
-func (p *Push) full(s *ingest.Series) {
-	if p.policy.bounded {
+func (p *Push) full(s *ingest.Series, m *mark) {
+	if p.policy.bounded && !m.known {
 		p.refuse(s, guard.Refusal{Reason: ingest.ReasonActiveSeries, Key: "server.max_series", Limit: p.engine.maxSeries, Count: p.engine.table.Len()})
 		return
 	}

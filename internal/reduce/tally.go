@@ -3,6 +3,7 @@ package reduce
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/guard"
@@ -135,12 +136,17 @@ func (p *Push) describe() {
 	}
 }
 
-// valuesOf are up to five values of label among the series at indices.
+// valuesOf are up to five values of label that the series at indices would have left with.
 func (p *Push) valuesOf(label string, indices []int) (values []string) {
 	for _, i := range indices {
 		p.look(i)
-		if at := p.set.Find(label); at >= 0 && !slices.Contains(values, p.set.All[at].Value) {
-			if values = append(values, p.set.All[at].Value); len(values) == 5 {
+		p.final = p.rules.Apply(&p.scratch, &p.set).Change.Append(p.final[:0], p.set.All)
+		if p.suspended() {
+			p.final = append(p.final[:0], p.set.All...)
+		}
+		at := slices.IndexFunc(p.final, func(l labels.Label) bool { return l.Name == label })
+		if at >= 0 && !slices.Contains(values, p.final[at].Value) {
+			if values = append(values, strings.Clone(p.final[at].Value)); len(values) == 5 {
 				break
 			}
 		}
