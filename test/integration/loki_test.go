@@ -226,8 +226,15 @@ func checkLines(t testing.TB, where string, want, got []string) {
 		t.Errorf("%s: %d lines arrived, want %d", where, len(got), len(want))
 	}
 	for i := range min(len(got), len(want)) {
-		if got[i] != want[i] {
-			t.Errorf("%s: line %d\n got %.500s\nwant %.500s", where, i, got[i], want[i])
+		if got[i] == want[i] {
+			continue
 		}
+		same := 0 // long lines are shown from where they differ
+		for same < min(len(got[i]), len(want[i])) && got[i][same] == want[i][same] {
+			same++
+		}
+		same = max(0, same-200)
+		t.Errorf("%s: line %d, from byte %d\n got %.500s\nwant %.500s", where, i, same, got[i][same:], want[i][same:])
+		return
 	}
 }
