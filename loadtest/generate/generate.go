@@ -75,6 +75,8 @@ type Push struct {
 type Work struct {
 	// IdentityOnly: the push arrives in another protocol, so that its sums agree in Items and Identity alone.
 	IdentityOnly bool
+	// Parts is how many pushes there are before everything comes again.
+	Parts int
 	// Raw is a decompressed push, and Walk what reads it: for measuring what the parts cost.
 	Raw  []byte
 	Walk digest.Walk

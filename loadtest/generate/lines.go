@@ -53,7 +53,7 @@ func newLines(s Spec) (*Work, error) {
 		list[i] = makeLines(s, i)
 	}
 	raw, err := snappy.Decode(nil, list[0].body)
-	return &Work{Raw: raw, Walk: digest.Loki, push: func(n uint64, at time.Time, p *Push) {
+	return &Work{Parts: len(list), Raw: raw, Walk: digest.Loki, push: func(n uint64, at time.Time, p *Push) {
 		list[n%uint64(len(list))].push(at, s.Every, p)
 	}}, err
 }

@@ -48,7 +48,7 @@ func newPrepared(s Spec) (*Work, error) {
 	f := forms[s.Kind]
 	s.Items = or(s.Items, f.items)
 	list := make([]Push, max(1, or(s.Series, preparedPushes*s.Items)/s.Items))
-	w := &Work{IdentityOnly: f.identityOnly, Walk: f.walk}
+	w := &Work{Parts: len(list), IdentityOnly: f.identityOnly, Walk: f.walk}
 	for i := range list {
 		m, err := f.make(s, i)
 		if err != nil {

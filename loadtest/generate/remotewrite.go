@@ -46,7 +46,7 @@ func newSeries(s Spec) (*Work, error) {
 	if w.v2 {
 		walk = digest.RemoteWriteV2
 	}
-	return &Work{Raw: raw, Walk: walk, push: w.push}, err
+	return &Work{Parts: len(w.parts), Raw: raw, Walk: walk, push: w.push}, err
 }
 
 func newSeriesWork(s Spec) *seriesWork {

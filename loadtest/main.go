@@ -1,0 +1,121 @@
+// Loadtest measures the gateway, or any other program that takes the same pushes: how many items a CPU-second forwards, how
+// long a push takes, how much memory that needs, and whether everything that was accepted arrived, once and as it should be.
+// It starts the gateway and a sink as processes of their own and changes nothing of them. People and CI run it; README.md
+// beside it says how to read what it prints.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/telemetry-gateway/telemetry-gateway/loadtest/sink"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "loadtest:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags of the runner.
+type options struct {
+	scenario, out  string
+	duration       time.Duration
+	rate           float64
+	conns          int
+	binary         string
+	floor, profile bool
+	target, token  string
+	pid            int
+	metrics        string
+	sinkListen     string
+}
+
+// command runs the sink or the runner.
+func command(ctx context.Context, args []string, out, progress io.Writer) error {
+	if len(args) > 0 && args[0] == "sink" {
+		return runSink(ctx, args[1:], out)
+	}
+	var o options
+	f := flag.NewFlagSet("loadtest", flag.ContinueOnError)
+	f.SetOutput(progress)
+	f.Usage = func() {
+		fmt.Fprintln(progress, "usage: loadtest [flags]            measure\n       loadtest sink [flags]       only take pushes and add them up\n\nscenarios:")
+		for _, s := range scenarios() {
+			fmt.Fprintf(progress, "  %-28s %s\n", s.name, s.about)
+		}
+		fmt.Fprintln(progress, "\nflags:")
+		f.PrintDefaults()
+	}
+	f.StringVar(&o.scenario, "scenario", "rw1", "`NAMES` of scenarios, with commas between them, or all")
+	f.DurationVar(&o.duration, "duration", 10*time.Second, "how long each scenario is measured")
+	f.Float64Var(&o.rate, "rate", 0, "items a second of the first load; 0: as the scenario says")
+	f.IntVar(&o.conns, "connections", 0, "connections of the first load; 0: as the scenario says")
+	f.StringVar(&o.out, "out", "", "write results.json, table.md and plots into this `FOLDER`")
+	f.StringVar(&o.binary, "gateway", "", "`BINARY` of the gateway; empty: it is built from this module")
+	f.BoolVar(&o.floor, "floor", false, "measure what the parts cost in this process, and show the sum beside each result")
+	f.BoolVar(&o.profile, "profile", false, "fetch a CPU profile of the gateway while it is measured, into -out")
+	f.StringVar(&o.target, "target", "", "`URL` of another program, measured instead of the gateway; it must forward to -sink")
+	f.IntVar(&o.pid, "pid", 0, "process `ID` of that program")
+	f.StringVar(&o.token, "token", "", "bearer token for that program")
+	f.StringVar(&o.metrics, "metrics", "", "metrics `URL` of that program, for its allocations if it is written in Go")
+	f.StringVar(&o.sinkListen, "sink", "127.0.0.1:0", "`ADDRESS` of the sink")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("%q is not a flag", f.Arg(0))
+	}
+	if (o.target == "") != (o.pid == 0) {
+		return errors.New("-target and -pid go together")
+	}
+	if o.profile && o.out == "" {
+		return errors.New("-profile needs -out")
+	}
+	return runAll(ctx, o, out, progress)
+}
+
+// sinkReady begins the line on which a sink says where it listens.
+const sinkReady = "sink: "
+
+// runSink serves a sink until ctx ends.
+func runSink(ctx context.Context, args []string, out io.Writer) error {
+	f := flag.NewFlagSet("loadtest sink", flag.ContinueOnError)
+	listen := f.String("listen", "127.0.0.1:0", "`ADDRESS` to listen on")
+	every := f.Uint64("every", 1, "check each `N`th millisecond by content")
+	certFile := f.String("cert", "", "certificate `FILE`; empty: no TLS")
+	keyFile := f.String("key", "", "key `FILE`")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return err
+	}
+	scheme := "http://"
+	var cert *tls.Certificate
+	if *certFile != "" {
+		pair, err := tls.LoadX509KeyPair(*certFile, *keyFile)
+		if err != nil {
+			return err
+		}
+		scheme, cert = "https://", &pair
+	}
+	fmt.Fprintln(out, sinkReady+scheme+l.Addr().String())
+	return (&sink.Sink{Every: *every}).Serve(ctx, l, cert)
+}

@@ -1,0 +1,132 @@
+// Package measure reads what a process has used from /proc, and what a Go program says of its memory from its metrics. It
+// needs Linux, and nothing of the program that it measures. The runner calls it.
+package measure
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Process is a running process, known by its id.
+type Process int
+
+// clockTick is the unit of CPU time in /proc. It is 100 a second on every Linux that Go runs on.
+const clockTick = 10 * time.Millisecond
+
+// CPU is user and system time so far, of all its threads.
+//
+// Source: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+func (p Process) CPU() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p))
+	if err != nil {
+		return 0, err
+	}
+	return cpu(stat)
+}
+
+// cpu reads fields 14 and 15. The name in field 2 may hold spaces and parentheses.
+func cpu(stat []byte) (time.Duration, error) {
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("%d fields in stat, want 52", len(fields)+2)
+	}
+	var ticks time.Duration
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += time.Duration(n)
+	}
+	return ticks * clockTick, nil
+}
+
+// Memory is the resident set now, and its peak since ResetPeak, in bytes.
+func (p Process) Memory() (rss, peak uint64, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p))
+	if err != nil {
+		return 0, 0, err
+	}
+	return memory(string(status))
+}
+
+func memory(status string) (rss, peak uint64, err error) {
+	for line := range strings.Lines(status) {
+		name, rest, _ := strings.Cut(line, ":")
+		var into *uint64
+		switch name {
+		case "VmRSS":
+			into = &rss
+		case "VmHWM":
+			into = &peak
+		default:
+			continue
+		}
+		kb, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		*into = kb << 10
+	}
+	if rss == 0 {
+		return 0, 0, fmt.Errorf("the process has no memory: it has ended")
+	}
+	return rss, peak, nil
+}
+
+// ResetPeak lets the peak begin anew, at what is resident now. Where that is not allowed the peak stays that of its life.
+func (p Process) ResetPeak() error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p), []byte("5"), 0)
+}
+
+// Heap is what a Go program has allocated so far.
+type Heap struct{ Bytes, Objects float64 }
+
+// ReadHeap reads go_memstats_* at a Prometheus metrics URL.
+func ReadHeap(ctx context.Context, url string) (h Heap, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return h, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return h, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return h, err
+	}
+	return heap(string(text))
+}
+
+func heap(text string) (h Heap, err error) {
+	found := 0
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		var into *float64
+		switch name {
+		case "go_memstats_alloc_bytes_total":
+			into = &h.Bytes
+		case "go_memstats_mallocs_total":
+			into = &h.Objects
+		default:
+			continue
+		}
+		if *into, err = strconv.ParseFloat(value, 64); err != nil {
+			return h, err
+		}
+		found++
+	}
+	if found != 2 {
+		return h, fmt.Errorf("%d of 2 metrics of go_memstats found", found)
+	}
+	return h, nil
+}
