@@ -22,8 +22,9 @@ import (
 type lokiReceiver struct {
 	t testing.TB
 
-	mu    sync.Mutex // guards lines
-	lines []string   // one a log line, rendered
+	mu      sync.Mutex    // guards what follows
+	lines   []string      // one a log line, rendered
+	streams []push.Stream // as they came
 }
 
 func (rc *lokiReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -59,6 +60,7 @@ func (rc *lokiReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	rc.mu.Lock()
 	rc.lines = append(rc.lines, renderStreams(rc.t, req.Streams)...)
+	rc.streams = append(rc.streams, req.Streams...)
 	rc.mu.Unlock()
 	w.WriteHeader(http.StatusNoContent)
 }
@@ -68,8 +70,17 @@ func (rc *lokiReceiver) take() []string {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
 	out := rc.lines
-	rc.lines = nil
+	rc.lines, rc.streams = nil, nil
 	slices.Sort(out)
+	return out
+}
+
+// takeStreams returns the streams that arrived since the last call, in their order.
+func (rc *lokiReceiver) takeStreams() []push.Stream {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	out := rc.streams
+	rc.lines, rc.streams = nil, nil
 	return out
 }
 
