@@ -383,6 +383,7 @@ func TestViolations(t *testing.T) {
 	f(v2(func(*writev2.Request) {}), "")
 	f(v2(func(r *writev2.Request) { r.Symbols[0] = "zero" }), "do not begin")
 	f(v2(func(r *writev2.Request) { r.Symbols = append(r.Symbols, "up") }), `symbol "up" twice`)
+	f(v2(func(r *writev2.Request) { r.Symbols = append(r.Symbols, "", "") }), "")
 	f(v2(func(r *writev2.Request) { r.Timeseries[0].LabelsRefs[3] = 5 }), "of 5 symbols")
 	f(v2(func(r *writev2.Request) { r.Timeseries[0].LabelsRefs = []uint32{1} }), "odd")
 	f(v2(func(r *writev2.Request) { r.Timeseries[0].LabelsRefs = []uint32{3, 4, 1, 2} }), "not sorted")
