@@ -41,6 +41,11 @@ type account struct {
 	lost, altered, misplaced, afterRefusal, doubled uint64
 	resent                                          uint64
 
+	// What rules and limits did: items that a rule dropped and that a limit refused, and among those stored the ones that
+	// arrived without a label, with one as metadata, or with one that a suspended rule takes elsewhere.
+	dropped, limited     uint64
+	removed, moved, kept uint64
+
 	open    map[uint64]*open // the items under way, by number
 	retried bool             // the push under way was sent more than once
 	cloud   time.Duration    // what the cloud itself took for it
@@ -49,8 +54,8 @@ type account struct {
 
 // open is an item under way.
 type open struct {
-	digest uint64
-	seen   int
+	sighting
+	seen int
 }
 
 // span is the items of a push that is done.
@@ -92,7 +97,7 @@ func (b *books) begin(id string, items []sighting) {
 	a.retried = false
 	a.open = make(map[uint64]*open, len(items))
 	for _, s := range items {
-		a.open[s.seq] = &open{digest: s.digest}
+		a.open[s.seq] = &open{sighting: s}
 	}
 }
 
@@ -102,7 +107,7 @@ func (b *books) attempt(id string, ans answer, took time.Duration) {
 	defer b.mu.Unlock()
 	a := b.accounts[id]
 	a.answers[ans.code]++
-	if ans.verdict != accepted {
+	if ans.verdict != accepted && ans.verdict != partly {
 		return
 	}
 	if len(a.took) < keepTook {
@@ -121,15 +126,21 @@ func (b *books) retry(id string) {
 }
 
 // finish closes the push under way and compares what was said about it with what was stored.
-func (b *books) finish(id string, v verdict) {
+func (b *books) finish(id string, ans answer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a := b.accounts[id]
 	sp := span{first: ^uint64(0), retried: a.retried}
+	v, told := ans.verdict, ans.refused
 	for seq, o := range a.open {
 		sp.first, sp.last = min(sp.first, seq), max(sp.last, seq)
 		switch {
-		case v == accepted:
+		case (v == accepted || v == partly) && o.dropped && o.seen == 0:
+			a.dropped++
+		case v == partly && o.limited && o.seen == 0 && told > 0:
+			a.limited++
+			told--
+		case v == accepted || v == partly:
 			a.acknowledged++
 			if o.seen == 0 {
 				a.lost++
@@ -142,6 +153,7 @@ func (b *books) finish(id string, v verdict) {
 			a.abandoned++
 		}
 	}
+	a.afterRefusal += uint64(told) // refused, it is said, and yet stored
 	a.open = nil
 	if len(a.closed) == keepSpans {
 		a.closed = a.closed[1:]
@@ -151,7 +163,7 @@ func (b *books) finish(id string, v verdict) {
 
 // sighted enters what the cloud stored. The cloud calls it before it answers.
 func (b *books) sighted(p *fakecloud.Push) {
-	seen := sightings(p) // decoding is not for under the lock
+	seen := sightings(p, effects{}) // decoding is not for under the lock
 	cloud := time.Since(p.Arrived)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -178,14 +190,28 @@ func (b *books) sighted(p *fakecloud.Push) {
 func (a *account) see(s sighting, o *open) {
 	o.seen++
 	switch {
-	case s.digest != o.digest:
+	case s.digest != o.digest || o.dropped:
 		a.altered++
 	case o.seen == 1:
 		a.stored++
+		a.note(o)
 	case a.retried:
 		a.resent++
 	default:
 		a.doubled++
+	}
+}
+
+// note counts what rules did to an item that is stored.
+func (a *account) note(o *open) {
+	if o.removed {
+		a.removed++
+	}
+	if o.moved {
+		a.moved++
+	}
+	if o.kept {
+		a.kept++
 	}
 }
 
@@ -229,6 +255,7 @@ type row struct {
 type totals struct {
 	pushes, sent, stored, waiting, refused, abandoned      uint64
 	acknowledged, resent                                   uint64
+	dropped, limited, removed, moved, kept                 uint64
 	lost, altered, misplaced, afterRefusal, doubled, stray uint64
 }
 
@@ -246,7 +273,7 @@ type snapshot struct {
 // balanced says whether every item is where it has to be.
 func (s snapshot) balanced() bool {
 	t := s.sum
-	return t.sent == t.stored+t.refused+t.waiting+t.abandoned &&
+	return t.sent == t.stored+t.dropped+t.limited+t.refused+t.waiting+t.abandoned &&
 		t.lost+t.altered+t.misplaced+t.afterRefusal+t.doubled+t.stray == 0 && len(s.violations) == 0
 }
 
@@ -296,6 +323,11 @@ func (t *totals) add(a *account, r row) {
 	t.refused += a.refused
 	t.abandoned += a.abandoned
 	t.acknowledged += a.acknowledged
+	t.dropped += a.dropped
+	t.limited += a.limited
+	t.removed += a.removed
+	t.moved += a.moved
+	t.kept += a.kept
 	t.resent += a.resent
 	t.lost += a.lost
 	t.altered += a.altered

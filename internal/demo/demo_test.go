@@ -55,6 +55,8 @@ func TestDemoBalances(t *testing.T) {
 		"prod-metrics 53715", "prod-logs 25836", "prod-otlp 123456", "dev-metrics 61042", "dev-logs 30417", "dev-otlp 240977",
 		"RW 1.0", "RW 2.0", "Loki JSON", "OTLP gRPC", "OTLP JSON", "200×", "204×", "OK×", "401×", "429×",
 		"✓ balanced", "lost 0", "intruder", "Nothing was lost", "acknowledged items arrived",
+		"samples of go_gc_cycles_total dropped", "without the label pod_uid", "label pod moved", "keep the label replica",
+		"new values of user_id refused", "20 items refused (values_per_label)", "api/v1/status/collisions",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the view lacks %q", want)
@@ -74,7 +76,7 @@ func TestDemoNotices(t *testing.T) {
 		t.Helper()
 		var g standIn
 		misbehave(&g)
-		out, err := play(t, &g, func(o *Options) { o.Duration = 700 * time.Millisecond })
+		out, err := play(t, &g, func(o *Options) { o.Duration = 500 * time.Millisecond })
 		if !errors.Is(err, ErrUnbalanced) || !strings.Contains(out, "NOT BALANCED") || strings.Contains(out, want) {
 			t.Errorf("%s: %v, and the output has %q, or no verdict:\n%s", name, err, want, out[max(0, len(out)-600):])
 		}
@@ -84,6 +86,8 @@ func TestDemoNotices(t *testing.T) {
 	f("doubled", last("doubled 0"), func(g *standIn) { g.double.Store(true) })
 	f("not stamped", last("misplaced 0"), func(g *standIn) { g.unstamped.Store(true) })
 	f("changed", last("altered 0"), func(g *standIn) { g.garble.Store(true) })
+	f("not dropped", last("altered 0"), func(g *standIn) { g.unruly.Store(true) })
+	f("refused in secret", "lost 0 ", func(g *standIn) { g.greedy.Store(true) })
 }
 
 func TestDemoEndsWithContext(t *testing.T) {
@@ -135,7 +139,7 @@ func TestSightings(t *testing.T) {
 	for name, d := range dialects() {
 		p := &fakecloud.Push{Endpoint: d.endpoint}
 		d.compose(p, "prod/x", 100, 7, at)
-		seen := sightings(p)
+		seen := sightings(p, effects{})
 		if len(seen) != 7 {
 			t.Errorf("%s: %d items, want 7", name, len(seen))
 			continue
@@ -152,7 +156,7 @@ func TestSightings(t *testing.T) {
 		}
 		other := &fakecloud.Push{Endpoint: d.endpoint}
 		d.compose(other, "prod/x", 100, 7, at.Add(time.Millisecond))
-		if sightings(other)[0].digest == seen[0].digest {
+		if sightings(other, effects{})[0].digest == seen[0].digest {
 			t.Errorf("%s: another time, the same digest", name)
 		}
 	}
@@ -213,7 +217,8 @@ func TestFrameSays(t *testing.T) {
 	}
 	f(80, nil, " payments   RW 1.0     1,234   1.23M   1.23M  53715       7.2/48  200×1,230 ",
 		"doubled 0  re-sent and stored twice 12",
-		"1.23M sent = 1.23M stored + 45 refused + 15 waiting  ✓ balanced")
+		"✓ balanced  1.23M sent = 1.23M stored + 45 refused + 15 waiting")
+	f(100, func(s *snapshot) { s.sum.dropped, s.sum.sent = 9, s.sum.sent+9 }, "15 waiting + 9 dropped")
 	f(110, nil, "metrics", "prod-metrics 53715", "status page: http://127.0.0.1:40003/", "OK×11 UNAVAIL×5 EXHAUST")
 	f(110, func(s *snapshot) { s.sum.lost, s.sum.stored = 1, s.sum.stored-1 }, "✗ NOT BALANCED", "lost 1 ")
 	f(110, func(s *snapshot) { s.violations = []string{"label a twice"} }, "✗ NOT BALANCED", "label a twice")
@@ -263,12 +268,12 @@ func TestLateDoubles(t *testing.T) {
 		b.enter("prod/x", "prod", "x", d)
 		p := &fakecloud.Push{Endpoint: d.endpoint, Instance: fakecloud.Instance{Name: "prod-metrics", User: "1"}}
 		d.compose(p, "prod/x", 0, 3, time.Now())
-		b.begin("prod/x", sightings(p))
+		b.begin("prod/x", sightings(p, effects{}))
 		b.sighted(p)
 		if retried {
 			b.retry("prod/x")
 		}
-		b.finish("prod/x", accepted)
+		b.finish("prod/x", answer{verdict: accepted})
 		b.sighted(p)
 		a := b.accounts["prod/x"]
 		if a.stored != 3 || a.resent != resent || a.doubled != doubled {

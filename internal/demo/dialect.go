@@ -43,14 +43,9 @@ type dialect struct {
 func dialects() map[string]dialect {
 	proto := map[string]string{"Content-Type": "application/x-protobuf"}
 	return map[string]dialect{
-		"rw1": {
-			"RW 1.0", "metrics", "/api/v1/push", fakecloud.Prometheus,
-			map[string]string{
-				"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy",
-				"X-Prometheus-Remote-Write-Version": "0.1.0",
-			},
-			composeV1, func(p *fakecloud.Push) ([]byte, error) { return snapped(p.V1.Marshal()) },
-		},
+		"rw1":       remoteWriteV1(service),
+		"rw1-users": remoteWriteV1(careless),
+		"rw1-twins": remoteWriteV1(twins),
 		"rw2": {
 			"RW 2.0", "metrics", "/api/v1/write", fakecloud.Prometheus,
 			map[string]string{
@@ -89,24 +84,64 @@ func dialects() map[string]dialect {
 // route gives items a few series and span names each.
 func route(seq uint64) string { return "/api/v" + strconv.FormatUint(seq%5, 10) }
 
-func composeV1(p *fakecloud.Push, id string, first uint64, n int, at time.Time) {
-	p.V1 = &prompb.WriteRequest{}
-	for seq := first; seq < first+uint64(n); seq++ {
-		p.V1.Timeseries = append(p.V1.Timeseries, prompb.TimeSeries{
-			Labels: []prompb.Label{
-				{Name: "__name__", Value: "http_requests_total"}, {Name: "instance", Value: strconv.FormatUint(seq-first, 10)},
-				{Name: "job", Value: id}, {Name: "path", Value: route(seq)},
-			},
-			Samples: []prompb.Sample{{Value: float64(seq), Timestamp: at.UnixMilli()}},
-		})
+// remoteWriteV1 is remote_write v1 of series that labelsOf makes: of item number seq, which is number i of its push.
+func remoteWriteV1(labelsOf func(id string, i, seq uint64) []prompb.Label) dialect {
+	return dialect{
+		"RW 1.0", "metrics", "/api/v1/push", fakecloud.Prometheus,
+		map[string]string{
+			"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy",
+			"X-Prometheus-Remote-Write-Version": "0.1.0",
+		},
+		func(p *fakecloud.Push, id string, first uint64, n int, at time.Time) {
+			p.V1 = &prompb.WriteRequest{}
+			for seq := first; seq < first+uint64(n); seq++ {
+				p.V1.Timeseries = append(p.V1.Timeseries, prompb.TimeSeries{
+					Labels:  labelsOf(id, seq-first, seq),
+					Samples: []prompb.Sample{{Value: float64(seq), Timestamp: at.UnixMilli()}},
+				})
+			}
+		},
+		func(p *fakecloud.Push) ([]byte, error) { return snapped(p.V1.Marshal()) },
 	}
 }
+
+// service is what a service says of itself, and now and then something that nobody looks at.
+func service(id string, i, seq uint64) []prompb.Label {
+	instance := strconv.FormatUint(i, 10)
+	if i%8 == 7 {
+		return []prompb.Label{{Name: "__name__", Value: uselessMetric}, {Name: "instance", Value: instance}, {Name: "job", Value: id}, {Name: uselessLabel, Value: uid(i)}}
+	}
+	return []prompb.Label{
+		{Name: "__name__", Value: "http_requests_total"}, {Name: "instance", Value: instance}, {Name: "job", Value: id},
+		{Name: "path", Value: route(seq)}, {Name: uselessLabel, Value: uid(i)},
+	}
+}
+
+// careless is a service with a release that put the user into a label.
+func careless(id string, i, seq uint64) []prompb.Label {
+	if i%3 == 0 {
+		return []prompb.Label{
+			{Name: "__name__", Value: "http_requests_total"}, {Name: "instance", Value: strconv.FormatUint(i, 10)}, {Name: "job", Value: id}, {Name: "path", Value: route(seq)},
+		}
+	}
+	return []prompb.Label{{Name: "__name__", Value: "orders_total"}, {Name: "job", Value: id}, {Name: carelessLabel, Value: "u-" + strconv.FormatUint(seq, 10)}}
+}
+
+// twins are series that only neededLabel tells apart.
+func twins(id string, i, _ uint64) []prompb.Label {
+	return []prompb.Label{
+		{Name: "__name__", Value: "jobs_done_total"}, {Name: "instance", Value: strconv.FormatUint(i/2, 10)}, {Name: "job", Value: id}, {Name: neededLabel, Value: "ab"[i%2 : i%2+1]},
+	}
+}
+
+// uid is an id as orchestrators give it: another one for each instance, and no use to anybody who asks by instance.
+func uid(i uint64) string { return fmt.Sprintf("%08x", i*2654435761&0xffffffff) }
 
 func composeV2(p *fakecloud.Push, id string, first uint64, n int, at time.Time) {
 	symbols := writev2.NewSymbolTable()
 	p.V2 = &writev2.Request{}
 	for seq := first; seq < first+uint64(n); seq++ {
-		ls := labels.FromStrings("__name__", "http_requests_total", "instance", strconv.FormatUint(seq-first, 10), "job", id, "path", route(seq))
+		ls := labels.FromStrings("__name__", "http_requests_total", "instance", strconv.FormatUint(seq-first, 10), "job", id, "path", route(seq), uselessLabel, uid(seq-first))
 		p.V2.Timeseries = append(p.V2.Timeseries, writev2.TimeSeries{
 			LabelsRefs: symbols.SymbolizeLabels(ls, nil),
 			Samples:    []writev2.Sample{{Value: float64(seq), Timestamp: at.UnixMilli()}},
@@ -117,12 +152,12 @@ func composeV2(p *fakecloud.Push, id string, first uint64, n int, at time.Time) 
 }
 
 func composeLoki(p *fakecloud.Push, id string, first uint64, n int, at time.Time) {
-	p.Logs = &push.PushRequest{Streams: make([]push.Stream, 2)}
-	for i, level := range []string{"info", "warn"} {
-		p.Logs.Streams[i].Labels = labels.FromStrings("job", id, "level", level).String()
+	p.Logs = &push.PushRequest{Streams: make([]push.Stream, 4)}
+	for i := range p.Logs.Streams {
+		p.Logs.Streams[i].Labels = labels.FromStrings("job", id, "level", []string{"info", "warn"}[i%2], streamLabel, []string{"a", "b"}[i/2]).String()
 	}
 	for seq := first; seq < first+uint64(n); seq++ {
-		s := &p.Logs.Streams[seq%2]
+		s := &p.Logs.Streams[seq%4]
 		s.Entries = append(s.Entries, push.Entry{
 			Timestamp:          at.Add(time.Duration(seq-first) * time.Microsecond),
 			Line:               fmt.Sprintf(`seq=%d msg="served" path=%s`, seq, route(seq)),

@@ -109,9 +109,9 @@ func printSummary(out io.Writer, s snapshot) error {
 	t := s.sum
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "\n%s pushes with %s items in %s.\n", count(t.pushes), count(t.sent), s.up.Round(time.Second))
-	write(&b, bookLines(s), false, "")
+	write(&b, append(bookLines(s), lessLines(s)...), false, "")
 	if s.balanced() {
-		fmt.Fprintf(&b, "All %s acknowledged items arrived in Grafana Cloud as they were sent, in their own environment, with its credential.\n", count(t.acknowledged))
+		fmt.Fprintf(&b, "All %s acknowledged items arrived in Grafana Cloud as they were sent, or as a rule wants them, in their own environment, with its credential.\n", count(t.acknowledged))
 		b.WriteString("Nothing was lost. Nothing was stored twice but what a sender had to send again without an answer")
 		fmt.Fprintf(&b, " (%s items).\n", count(t.resent))
 	} else {

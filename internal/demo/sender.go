@@ -30,6 +30,7 @@ const (
 	accepted  verdict = iota
 	refused           // for good: a retry cannot help
 	retryable         // the push is kept and sent again
+	partly            // what is said to be refused is, for good; the rest is accepted
 )
 
 // answer is an answer as the sender reads it.
@@ -38,6 +39,7 @@ type answer struct {
 	verdict verdict
 	after   time.Duration // what Retry-After or RetryInfo says
 	text    string
+	refused int // items, of a push of which the rest was taken
 }
 
 // sender pushes like a well-behaved client: one push at a time, again and again until it is answered for good, waiting
@@ -47,6 +49,7 @@ type sender struct {
 	token   string
 	items   int
 	dialect dialect
+	effects effects
 	books   *books
 
 	url    string // of the door
@@ -72,7 +75,7 @@ func (d *demo) senders() ([]*sender, error) {
 	for _, e := range d.stack.envs {
 		for _, c := range e.clients {
 			id := e.name + "/" + c.name
-			s := &sender{id: id, token: d.stack.clients[id], items: c.items, dialect: speak[c.speak], books: d.books}
+			s := &sender{id: id, token: d.stack.clients[id], items: c.items, dialect: speak[c.speak], effects: e.effects, books: d.books}
 			if s.dialect.path == "" {
 				conn, err := grpc.NewClient("passthrough:///"+d.gateway.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
 				if err != nil {
@@ -107,13 +110,13 @@ func (s *sender) run(ctx context.Context, pace time.Duration, chance *rand.Rand)
 		p := &fakecloud.Push{Endpoint: s.dialect.endpoint}
 		// Whole milliseconds: what remote_write can carry.
 		s.dialect.compose(p, s.id, first, s.items, time.Now().Truncate(time.Millisecond))
-		s.books.begin(s.id, sightings(p))
+		s.books.begin(s.id, sightings(p, s.effects))
 		s.books.finish(s.id, s.deliver(ctx, p))
 	}
 }
 
 // deliver tries until there is an answer for good. When ctx is done it waits no longer, and gives up after lastTries.
-func (s *sender) deliver(ctx context.Context, p *fakecloud.Push) verdict {
+func (s *sender) deliver(ctx context.Context, p *fakecloud.Push) answer {
 	left := lastTries
 	backoff := 250 * time.Millisecond
 	for tries := 1; ; tries++ {
@@ -122,7 +125,7 @@ func (s *sender) deliver(ctx context.Context, p *fakecloud.Push) verdict {
 		s.books.attempt(s.id, a, time.Since(began))
 		if a.verdict != retryable {
 			s.tell(a, tries)
-			return a.verdict
+			return a
 		}
 		s.books.say(bad, fmt.Sprintf("%s: %s%s: %s", s.id, a.code, afterText(a.after), a.text))
 		d := backoff
@@ -131,7 +134,7 @@ func (s *sender) deliver(ctx context.Context, p *fakecloud.Push) verdict {
 		}
 		if !wait(ctx, d) {
 			if left--; left < 0 {
-				return retryable
+				return a
 			}
 			wait(context.WithoutCancel(ctx), lastPause)
 		}
@@ -145,7 +148,7 @@ func (s *sender) tell(a answer, tries int) {
 	switch {
 	case a.verdict == accepted && tries > 1:
 		s.books.say(good, fmt.Sprintf("%s: delivered at try %d", s.id, tries))
-	case a.verdict == refused && !s.complained:
+	case (a.verdict == refused || a.verdict == partly) && !s.complained:
 		s.complained = true // once: it will be so again and again
 		s.books.say(bad, fmt.Sprintf("%s: %s: %s", s.id, a.code, a.text))
 	}
@@ -200,6 +203,9 @@ func (s *sender) post(ctx context.Context, p *fakecloud.Push, try int) answer {
 		a.verdict = retryable
 	default:
 		a.verdict = refused
+		if n, err := fmt.Sscanf(a.text, "%d items refused", &a.refused); n == 1 && err == nil {
+			a.verdict = partly
+		}
 	}
 	return a
 }

@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -22,14 +21,21 @@ type sighting struct {
 	digest uint64
 	// stamp is the value of the label `environment`, which the gateway adds.
 	stamp string
+	// What is to become of it by the rules and limits of its environment: it is to be dropped, to arrive without a label, to
+	// arrive with one as metadata, to keep one although a rule takes it; or it may be refused. On the cloud's side all are false.
+	dropped, removed, moved, kept, limited bool
 }
+
+// effects are what an environment's rules and limits do: the metric that is dropped, and labels. See sighting.
+type effects struct{ dropped, removed, moved, kept, limited string }
 
 const stampLabel = "environment"
 
-// sightings reads every item of a message. Sender and cloud use it alike, so that equal digests mean equal items.
-func sightings(p *fakecloud.Push) (out []sighting) {
+// sightings reads every item of a message. Sender and cloud use it alike, so that equal digests mean equal items: what the
+// sender says with e on it is what has to arrive. The cloud's e is empty.
+func sightings(p *fakecloud.Push, e effects) (out []sighting) {
 	add := func(at string, seq uint64, sender string, pairs [][2]string, said ...string) {
-		out = append(out, newSighting(sender, seq, pairs, append(said, at)))
+		out = append(out, e.newSighting(sender, seq, pairs, append(said, at)))
 	}
 	switch {
 	case p.V1 != nil:
@@ -60,9 +66,13 @@ func sightings(p *fakecloud.Push) (out []sighting) {
 			for n, v := range ls.Map() {
 				pairs = append(pairs, [2]string{n, v})
 			}
-			for _, e := range s.Entries {
-				add(strconv.FormatInt(e.Timestamp.UnixNano(), 10), lineSeq(e.Line), value(pairs, "job"), pairs,
-					e.Line, fmt.Sprint(e.StructuredMetadata))
+			for _, entry := range s.Entries {
+				// Which of them are metadata is part of what is said.
+				own := slices.Clone(pairs)
+				for _, m := range entry.StructuredMetadata {
+					own = append(own, [2]string{metadataMark + m.Name, m.Value})
+				}
+				add(strconv.FormatInt(entry.Timestamp.UnixNano(), 10), lineSeq(entry.Line), value(pairs, "job"), own, entry.Line)
 			}
 		}
 	default:
@@ -108,9 +118,12 @@ func otlpSightings(p *fakecloud.Push, add func(at string, seq uint64, sender str
 	}
 }
 
-func newSighting(sender string, seq uint64, pairs [][2]string, said []string) sighting {
+// metadataMark stands before the names of structured metadata.
+const metadataMark = "metadata "
+
+func (e effects) newSighting(sender string, seq uint64, pairs [][2]string, said []string) sighting {
 	s := sighting{sender: sender, seq: seq}
-	pairs = slices.Clone(pairs)
+	pairs = s.after(e, pairs)
 	slices.SortFunc(pairs, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
 	var h xxhash.Digest
 	h.Reset()
@@ -126,6 +139,28 @@ func newSighting(sender string, seq uint64, pairs [][2]string, said []string) si
 	}
 	s.digest = h.Sum64()
 	return s
+}
+
+// after returns pairs as they are to arrive.
+func (s *sighting) after(e effects, pairs [][2]string) (out [][2]string) {
+	for _, p := range pairs {
+		switch p[0] {
+		case e.removed:
+			s.removed = true
+			continue
+		case e.moved:
+			s.moved = true
+			p[0] = metadataMark + p[0]
+		case e.kept:
+			s.kept = true
+		case e.limited:
+			s.limited = true
+		case "__name__":
+			s.dropped = p[1] == e.dropped
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // lineSeq is the number in `seq=17 msg=...`.

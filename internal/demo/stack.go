@@ -22,6 +22,8 @@ type environment struct {
 	name                string
 	metrics, logs, otlp string // users of Grafana Cloud
 	clients             []client
+	rules               map[string]string // more of metrics and logs, as YAML in one line
+	effects             effects
 }
 
 // client is a sender: what it speaks and how much it says.
@@ -31,6 +33,16 @@ type client struct {
 	items int    // per push
 }
 
+// What rules and limits are shown with. The names are in what the senders say.
+const (
+	uselessMetric = "go_gc_cycles_total" // a rule drops it
+	uselessLabel  = "pod_uid"            // a rule takes it away: no series needs it
+	neededLabel   = "replica"            // a rule would take it away, and two series would be one
+	streamLabel   = "pod"                // moves to the structured metadata of each line
+	carelessLabel = "user_id"            // has a new value all the time
+	valueLimit    = 100
+)
+
 // stranger is the group of the sender that no environment knows.
 const stranger = "unknown"
 
@@ -38,13 +50,19 @@ func newStack() *stack {
 	s := &stack{envs: []environment{
 		{"prod", "53715", "25836", "123456", []client{
 			{"payments", "rw1", 40}, {"checkout", "rw2", 60}, {"ingress", "loki", 30},
-			{"orders", "traces-grpc", 12}, {"nodes", "metrics-http", 24},
-		}},
+			{"orders", "traces-grpc", 12}, {"nodes", "metrics-http", 24}, {"shop", "rw1-users", 30},
+		}, map[string]string{
+			"metrics": fmt.Sprintf("relabel_configs: [{action: drop, source_labels: [__name__], regex: %s}, {action: labeldrop, regex: %s}], limits: {values_per_label: %d}",
+				uselessMetric, uselessLabel, valueLimit),
+			"logs": fmt.Sprintf("structured_metadata: [%s]", streamLabel),
+		}, effects{dropped: uselessMetric, removed: uselessLabel, moved: streamLabel, limited: carelessLabel}},
 		{"dev", "61042", "30417", "240977", []client{
-			{"api", "rw2", 20}, {"nightly", "rw1", 10}, {"web", "loki-json", 12},
+			{"api", "rw2", 20}, {"nightly", "rw1-twins", 10}, {"web", "loki-json", 12},
 			{"mobile", "traces-json", 6}, {"worker", "logs-grpc", 15},
-		}},
-		{stranger, "", "", "", []client{{"intruder", "rw1", 5}}},
+		}, map[string]string{
+			"metrics": fmt.Sprintf("relabel_configs: [{action: labeldrop, regex: %s}]", neededLabel),
+		}, effects{kept: neededLabel}},
+		{stranger, "", "", "", []client{{"intruder", "rw1", 5}}, nil, effects{}},
 	}, cloud: map[string]string{}, clients: map[string]string{}}
 	for _, e := range s.envs {
 		// Shaped like a real access policy token, so that redaction is put to the test as well.
@@ -83,6 +101,7 @@ server:
   admin_listen: "127.0.0.1:0"
   drain_delay: 0s
   drain_timeout: 5s
+  guard_warmup: 0s # a demo is over before it is
 
 environments:
 `)
@@ -105,7 +124,11 @@ environments:
 				up.name, up.url, up.user, secret)
 		}
 		for _, signal := range []string{"metrics", "logs", "traces"} {
-			fmt.Fprintf(&y, "    %s: {labels: {environment: %s}}\n", signal, e.name)
+			more := ""
+			if r := e.rules[signal]; r != "" {
+				more = ", " + r
+			}
+			fmt.Fprintf(&y, "    %s: {labels: {environment: %s}%s}\n", signal, e.name, more)
 		}
 	}
 	files[filepath.Base(path)] = y.String()

@@ -34,8 +34,8 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fakecloud"
 )
 
-// standIn is the least that a gateway could be: it checks the token, stamps, swaps the credential and passes on. It can
-// be told to misbehave, to see whether the demo notices.
+// standIn is the least that a gateway could be: it checks the token, stamps, does what the demo's rules say and no other,
+// swaps the credential and passes on. It can be told to misbehave, to see whether the demo notices.
 type standIn struct {
 	cfg    *config.Config
 	tokens map[string]string // token: environment
@@ -45,7 +45,12 @@ type standIn struct {
 	double    atomic.Bool // every push goes twice
 	unstamped atomic.Bool
 	garble    atomic.Bool // log lines are changed
+	unruly    atomic.Bool // what a rule drops arrives
+	greedy    atomic.Bool // a refused push loses a sample more than is said
 	n         atomic.Int64
+
+	mu    sync.Mutex // guards users
+	users map[string]bool
 }
 
 func (g *standIn) start(_ context.Context, path string, log *slog.Logger) (*Running, error) {
@@ -53,7 +58,7 @@ func (g *standIn) start(_ context.Context, path string, log *slog.Logger) (*Runn
 	if err != nil {
 		return nil, err
 	}
-	g.cfg, g.tokens = cfg, map[string]string{}
+	g.cfg, g.tokens, g.users = cfg, map[string]string{}, map[string]bool{}
 	for name, e := range cfg.Environments {
 		for _, c := range e.Clients {
 			g.tokens[secretOf(c.BearerTokenFile)] = name
@@ -129,7 +134,7 @@ func (g *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *standIn) forward(ctx context.Context, env, endpoint string, h http.Header, body []byte) (*http.Response, error) {
-	body, items := g.stamp(env, endpoint, h, body)
+	body, items, over := g.stamp(env, endpoint, h, body)
 	up := g.cfg.Environments[env].Upstreams.OTLP
 	url := ""
 	switch endpoint {
@@ -161,13 +166,19 @@ func (g *standIn) forward(ctx context.Context, env, endpoint string, h http.Head
 			resp.Body.Close()
 		}
 	}
-	return send()
+	resp, err := send()
+	if err == nil && over > 0 && resp.StatusCode == 200 {
+		resp.Body.Close()
+		text := fmt.Sprintf("%d items refused (values_per_label): label %s", over, carelessLabel)
+		return &http.Response{StatusCode: 400, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text))}, nil
+	}
+	return resp, err
 }
 
-// stamp adds environment=env everywhere, and says how many series or streams there are.
-func (g *standIn) stamp(env, endpoint string, h http.Header, body []byte) ([]byte, int) {
+// stamp adds environment=env everywhere, and says how many series there are, and how many more were refused.
+func (g *standIn) stamp(env, endpoint string, h http.Header, body []byte) (out []byte, items, over int) {
 	if g.unstamped.Load() {
-		return body, 0
+		return body, 0, 0
 	}
 	must := func(err error) {
 		if err != nil {
@@ -193,10 +204,15 @@ func (g *standIn) stamp(env, endpoint string, h http.Header, body []byte) ([]byt
 		for i := range req.Timeseries {
 			ts := &req.Timeseries[i] // __name__ < environment < instance
 			ts.LabelsRefs = slices.Insert(ts.LabelsRefs, 2, n, n+1)
+			for j := 0; j < len(ts.LabelsRefs); j += 2 {
+				if env == "prod" && req.Symbols[ts.LabelsRefs[j]] == uselessLabel {
+					ts.LabelsRefs = slices.Delete(ts.LabelsRefs, j, j+2)
+				}
+			}
 		}
 		out, err := req.Marshal()
 		must(err)
-		return snappy.Encode(nil, out), len(req.Timeseries)
+		return snappy.Encode(nil, out), len(req.Timeseries), 0
 	case endpoint == fakecloud.Prometheus:
 		var req prompb.WriteRequest
 		must(req.Unmarshal(plain))
@@ -204,25 +220,61 @@ func (g *standIn) stamp(env, endpoint string, h http.Header, body []byte) ([]byt
 			ts := &req.Timeseries[i]
 			ts.Labels = slices.Insert(ts.Labels, 1, prompb.Label{Name: "environment", Value: env})
 		}
+		if env == "prod" {
+			over = g.rule(&req)
+		}
 		out, err := req.Marshal()
 		must(err)
-		return snappy.Encode(nil, out), len(req.Timeseries)
+		return snappy.Encode(nil, out), len(req.Timeseries), over
 	case endpoint == fakecloud.Loki && isJSON:
 		if g.garble.Load() {
 			body = bytes.ReplaceAll(body, []byte("served"), []byte("Served"))
 		}
-		return bytes.ReplaceAll(body, []byte(`"stream":{`), fmt.Appendf(nil, `"stream":{"environment":%q,`, env)), 0
+		return bytes.ReplaceAll(body, []byte(`"stream":{`), fmt.Appendf(nil, `"stream":{"environment":%q,`, env)), 0, 0
 	case endpoint == fakecloud.Loki:
 		var req push.PushRequest
 		must(req.Unmarshal(plain))
 		for i := range req.Streams {
-			req.Streams[i].Labels = strings.Replace(req.Streams[i].Labels, "{", fmt.Sprintf("{environment=%q,", env), 1)
+			s := &req.Streams[i]
+			s.Labels = strings.Replace(s.Labels, "{", fmt.Sprintf("{environment=%q,", env), 1)
+			before, pod, _ := strings.Cut(s.Labels, ", "+streamLabel+"=") // the last of them
+			s.Labels = before + "}"
+			for j := range s.Entries {
+				s.Entries[j].StructuredMetadata = append(s.Entries[j].StructuredMetadata, push.LabelAdapter{Name: streamLabel, Value: strings.Trim(pod, `"}`)})
+			}
 		}
 		out, err := req.Marshal()
 		must(err)
-		return snappy.Encode(nil, out), 0
+		return snappy.Encode(nil, out), 0, 0
 	}
-	return g.stampOTLP(env, endpoint, isJSON, plain), 0
+	return g.stampOTLP(env, endpoint, isJSON, plain), 0, 0
+}
+
+// rule does what the demo's rules and limits say, and returns how many series it refused.
+func (g *standIn) rule(req *prompb.WriteRequest) (over int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	req.Timeseries = slices.DeleteFunc(req.Timeseries, func(ts prompb.TimeSeries) bool {
+		for _, l := range ts.Labels {
+			if l.Name != carelessLabel || g.users[l.Value] {
+				continue
+			}
+			if len(g.users) >= valueLimit {
+				over++
+				return true
+			}
+			g.users[l.Value] = true
+		}
+		return ts.Labels[0].Value == uselessMetric && !g.unruly.Load()
+	})
+	for i := range req.Timeseries {
+		ts := &req.Timeseries[i]
+		ts.Labels = slices.DeleteFunc(ts.Labels, func(l prompb.Label) bool { return l.Name == uselessLabel })
+	}
+	if over > 0 && g.greedy.Load() {
+		req.Timeseries = req.Timeseries[1:]
+	}
+	return over
 }
 
 func (g *standIn) stampOTLP(env, endpoint string, isJSON bool, plain []byte) []byte {

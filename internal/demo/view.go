@@ -82,6 +82,9 @@ func frame(s snapshot, width, height int) [][]text {
 	out = append(out, nil)
 	out = append(out, bookLines(s)...)
 	out = append(out, nil)
+	if less := lessLines(s); len(less) > 0 && (height == 0 || len(out)+len(less) < height-4) { // events go before it
+		out = append(append(out, less...), nil)
+	}
 
 	if height > 0 && height < roomy {
 		out = slices.DeleteFunc(out, func(l []text) bool { return l == nil })
@@ -222,11 +225,14 @@ func codeTone(code string) tone {
 // bookLines are the sums, and whether they balance.
 func bookLines(s snapshot) [][]text {
 	t := s.sum
-	verdict := say(good, "  ✓ balanced")
+	verdict := say(good, "✓ balanced  ")
 	if !s.balanced() {
-		verdict = say(bad, "  ✗ NOT BALANCED")
+		verdict = say(bad, "✗ NOT BALANCED  ")
 	}
-	sum := fmt.Sprintf("%s sent = %s stored + %s refused + %s waiting", count(t.sent), count(t.stored), count(t.refused), count(t.waiting))
+	sum := fmt.Sprintf("%s sent = %s stored + %s refused + %s waiting", count(t.sent), count(t.stored), count(t.refused+t.limited), count(t.waiting))
+	if t.dropped > 0 {
+		sum += fmt.Sprintf(" + %s dropped", count(t.dropped))
+	}
 	if t.abandoned > 0 {
 		sum += fmt.Sprintf(" + %s given up", count(t.abandoned))
 	}
@@ -236,7 +242,7 @@ func bookLines(s snapshot) [][]text {
 		wrongTone = bad
 	}
 	out := [][]text{
-		{say(bold, " items "), {plain, sum}, verdict},
+		{say(bold, " items "), verdict, {plain, sum}},
 		{say(plain, "       "), {wrongTone, wrong}, {dim, fmt.Sprintf("  re-sent and stored twice %s", count(t.resent))}},
 	}
 	if s.added50 > 0 {
@@ -245,6 +251,22 @@ func bookLines(s snapshot) [][]text {
 	if n := len(s.violations); n > 0 {
 		out = append(out, []text{say(bad, "       %d breaches of protocol, the first: %s", n, s.violations[0])})
 	}
+	return out
+}
+
+// lessLines say what rules and limits did, as the cloud saw it, and where the gateway tells of it.
+func lessLines(s snapshot) (out [][]text) {
+	t := s.sum
+	line := func(n uint64, name, where, format string, args ...any) {
+		if n > 0 {
+			out = append(out, []text{say(bold, " %-10s", name), say(plain, format, args...), say(dim, "  see %s", where)})
+		}
+	}
+	line(t.dropped, "rule", "/metrics: gateway_rule_items_dropped_total", "%s samples of %s dropped", count(t.dropped), uselessMetric)
+	line(t.removed, "rule", "/api/v1/explain", "%s samples arrived without the label %s", count(t.removed), uselessLabel)
+	line(t.moved, "logs", "/metrics: gateway_structured_metadata_added_bytes_total", "label %s moved from the stream to the metadata of %s lines", streamLabel, count(t.moved))
+	line(t.kept, "collision", "/api/v1/status/collisions", "%s samples keep the label %s: without it two live series would be one", count(t.kept), neededLabel)
+	line(t.limited, "guard", "/api/v1/status/cardinality", "%s samples with new values of %s refused, all else of that sender arrived", count(t.limited), carelessLabel)
 	return out
 }
 
