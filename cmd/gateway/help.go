@@ -8,13 +8,16 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const about = `gateway takes telemetry pushes (Prometheus remote_write, Loki, OTLP), finds out whose they are, and forwards them to
-Grafana Cloud with the credentials of their environment. A push is answered only after Grafana Cloud has answered.`
+const about = `gateway takes telemetry pushes (Prometheus remote_write, Loki, OTLP, Zipkin, Jaeger), finds out whose they are, drops and
+relabels what rules say, holds limits on rates and cardinality, and forwards the rest to Grafana Cloud with the credentials of
+their environment. A push is answered only after Grafana Cloud has answered.`
 
 const firstSteps = `  gateway demo                               see it work: no configuration, no network
   gateway check gateway.yaml                 every fault of the file at once
   gateway check --probe gateway.yaml         and an empty push to every upstream
-  gateway run --config.file=gateway.yaml     serve`
+  gateway run --config.file=gateway.yaml     serve
+  gateway explain --config.file=gateway.yaml --environment=prod 'up{pod="a"}'
+                                             what rules and limits do to one series`
 
 // usageTemplate is cobra's without what this program does not have, and with its exit codes.
 const usageTemplate = `Usage:
