@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/guard"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 )
@@ -98,6 +99,7 @@ type sent struct {
 	times  []int64
 	stale  int
 	weight int
+	lines  int // items without a time
 }
 
 // at is a series with samples at times, in seconds since began.
@@ -144,17 +146,22 @@ type got struct {
 	outcome Outcome
 }
 
-// push sends series through p, as a door does.
+// push sends series through p, as a door does that shows labels in view Plain.
 func (r *rig) push(p *Policy, all ...sent) got {
+	r.t.Helper()
+	return r.pushIn(p, Plain, all...)
+}
+
+func (r *rig) pushIn(p *Policy, v View, all ...sent) got {
 	r.t.Helper()
 	for _, one := range all {
 		for _, t := range one.times {
-			if at := time.UnixMilli(t).UTC(); at.After(r.now) {
-				r.now = at // nothing is sent before it is
+			if at := time.UnixMilli(t).UTC(); at.After(r.now) && at.Before(r.now.Add(2*time.Hour)) {
+				r.now = at // nothing is sent before it is, but where a clock is wrong
 			}
 		}
 	}
-	push := p.Begin(r.now, Plain, func(int) *fault.Error { return nil })
+	push := p.Begin(r.now, v, func(int) *fault.Error { return nil })
 	defer push.Close()
 	red := &push.Reducer
 	ss, err := red.Room(len(all))
@@ -177,7 +184,7 @@ func (r *rig) push(p *Policy, all ...sent) got {
 			}
 			s.First, s.Last = min(s.First, t), max(s.Last, t)
 		}
-		s.Items, s.Stale, s.Weight = int32(len(one.times)+one.stale), int32(one.stale), int32(one.weight)
+		s.Items, s.Stale, s.Weight = int32(len(one.times)+one.stale+one.lines), int32(one.stale), int32(one.weight)
 	}
 	view := func(i int, set *labels.Set) {
 		for _, l := range p.settings.Stamps {
@@ -198,6 +205,9 @@ func (r *rig) push(p *Policy, all ...sent) got {
 		text := [...]string{"", "dropped", "refused"}[ss[i].Verdict]
 		if ss[i].Verdict == ingest.Pass {
 			text = show(ss[i].Change.Append(nil, set.All))
+			if c := ss[i].Change; c != nil && len(c.Move) > 0 {
+				text += " moved " + show(c.Move)
+			}
 		}
 		if ss[i].DropStale {
 			text += " no marker"
@@ -224,6 +234,30 @@ func sum(all []ingest.Refusal) (n int) {
 		n += r.Items
 	}
 	return n
+}
+
+// active is how many series the guard counts, of all senders.
+func (r *rig) active() (n int) {
+	r.Guard().Each(func(_ guard.Sender, active int) { n += active })
+	return n
+}
+
+// wantActive compares what the guard counts.
+func (r *rig) wantActive(want int) {
+	r.t.Helper()
+	if n := r.active(); n != want {
+		r.t.Errorf("%d active series, want %d", n, want)
+	}
+}
+
+// drain lets everything become idle: then nobody holds a place any more.
+func (r *rig) drain() {
+	r.t.Helper()
+	r.wait(50 * time.Minute)
+	r.wantActive(0)
+	if n, _ := r.Entries(); n != 0 {
+		r.t.Errorf("the table holds %d entries after all have become idle", n)
+	}
 }
 
 // want pushes and compares what left.

@@ -92,7 +92,7 @@ func (e *Engine) Policy(s Settings) *Policy {
 	for v := range views {
 		p.decisions[v] = e.decisionsOf(s.Environment, s.content(v, p.rules[v]))
 		space := e.seed.Text(labels.Space, s.Environment, fmt.Sprint(s.Signal, v))
-		p.hashers[v] = labels.NewHasher(e.seed, space, s.Stamps)
+		p.hashers[v] = labels.NewHasher(e.seed, space, s.Stamps).Use(e.memo)
 	}
 	p.drops, p.resDrops = e.dropCounters(s, "", len(s.Rules)), e.dropCounters(s, "resource_", len(s.ResourceRules))
 	return p

@@ -21,6 +21,8 @@ type Engine struct {
 	log       *slog.Logger
 	seed      *labels.Seed
 	table     *series.Table
+	memo      *labels.Memo // of keys; see labels.Memo
+	forgot    atomic.Int64 // the minute in which it last forgot something
 	guard     *guard.Guard
 	maxSeries int
 	began     time.Time
@@ -58,6 +60,9 @@ type Options struct {
 	CheckLabels bool
 }
 
+// maxMemo is how many keys are remembered by the bytes of their labels at most: 32 MiB.
+const maxMemo = 1 << 20
+
 // New returns an Engine that knows no series.
 func New(o Options) *Engine {
 	if o.Began.IsZero() {
@@ -65,6 +70,7 @@ func New(o Options) *Engine {
 	}
 	e := &Engine{
 		log: o.Log, seed: labels.NewSeed(), maxSeries: o.MaxSeries, began: o.Began, maxDecisions: maxDecisionBytes,
+		memo:   labels.NewMemo(min(o.MaxSeries, maxMemo)),
 		guard:  guard.New(guard.Options{ExampleValues: o.ExampleValues, Warmup: o.Warmup, Started: o.Began}),
 		stores: make(map[string]*decisions), drops: make(map[ruleKey]*atomic.Int64),
 	}
@@ -96,6 +102,9 @@ func (e *Engine) Sweep(now time.Time) {
 	for range (e.table.Shards() + 59) / 60 {
 		e.table.Sweep(e.minute(now))
 	}
+	if minute := int64(e.minute(now)); e.forgot.Swap(minute) != minute {
+		e.memo.Forget()
+	}
 	e.collisions.lift(now)
 }
 
@@ -108,8 +117,8 @@ func (e *Engine) SetExampleValues(shown bool) {
 // Guard is the cardinality guard behind the engine, for reports.
 func (e *Engine) Guard() *guard.Guard { return e.guard }
 
-// Entries is how many entries the table holds, and how many bytes that takes.
-func (e *Engine) Entries() (n, bytes int) { return e.table.Len(), e.table.Bytes() }
+// Entries is how many entries the table holds, and how many bytes it takes, with what is remembered of keys.
+func (e *Engine) Entries() (n, bytes int) { return e.table.Len(), e.table.Bytes() + e.memo.Bytes() }
 
 // Uncached is how many series passed uncached because the table was full.
 func (e *Engine) Uncached() int64 { return e.uncached.Load() }
