@@ -54,17 +54,29 @@ func (p *Push) watch(i int, key labels.Key, id uint32) {
 	if id == 0 || p.alien(s.Key.Plus(shadow)) {
 		return
 	}
-	out, ok := table.Route(key, p.minute, func(o *series.Output, found bool) {
-		if !found {
-			empty(o)
+	var out, ref, place uint32
+	var ok bool
+	table.Update(key, p.minute, func(e *series.Entry, found bool) bool {
+		p.keepOutput(e)
+		out, ok = table.Route(key, p.minute, func(o *series.Output, found bool) {
+			if !found {
+				empty(o)
+			}
+			if p.engine.collisions.stands(id) { // else it was lifted a moment ago, and somebody may write it again
+				ref, place = o.Ref, o.Weight
+				o.Ref, o.Weight, o.Shared = id, 0, true
+			}
+		})
+		switch {
+		case place == 0:
+		case e.Kind() == series.Routed && e.Ref == out:
+			// The series with these very labels goes on, and has the place for itself.
+			e.Set(series.Counted, place, never)
+			e.Ref = ref
+		default:
+			p.engine.guard.Release(ref, place)
 		}
-		if !p.engine.collisions.stands(id) {
-			return // lifted a moment ago: somebody may write it again
-		}
-		if o.Weight > 0 {
-			p.engine.guard.Release(o.Ref, o.Weight)
-		}
-		o.Ref, o.Weight, o.Shared = id, 0, true
+		return found
 	})
 	if !ok {
 		return
