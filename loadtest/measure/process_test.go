@@ -1,0 +1,57 @@
+package measure
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"testing"
+	"time"
+)
+
+func TestCPU(t *testing.T) {
+	got, err := cpu([]byte("7 (a (b) c) S 1 2 3 4 5 6 7 8 9 10 250 50 13 14 15 16\n"))
+	if err != nil || got != 3*time.Second {
+		t.Errorf("%v, %v, want 3s", got, err)
+	}
+	if _, err := cpu([]byte("7 (a) S 1")); err == nil {
+		t.Error("a short line is read")
+	}
+}
+
+func TestMemory(t *testing.T) {
+	rss, peak, err := memory("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n")
+	if err != nil || rss != 1<<20 || peak != 2<<20 {
+		t.Errorf("%d, %d, %v", rss, peak, err)
+	}
+	if _, _, err := memory("Name:\tx\nState:\tZ (zombie)\n"); err == nil {
+		t.Error("a process that has ended has memory")
+	}
+}
+
+func TestOfItself(t *testing.T) {
+	self := Process(os.Getpid())
+	if _, err := self.CPU(); err != nil {
+		t.Error(err)
+	}
+	if rss, peak, err := self.Memory(); err != nil || rss == 0 || peak < rss/2 {
+		t.Errorf("%d, %d, %v", rss, peak, err)
+	}
+	if _, err := Process(1 << 30).CPU(); err == nil {
+		t.Error("a process that does not exist has used CPU")
+	}
+}
+
+func TestHeap(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("# HELP x\ngo_memstats_alloc_bytes_total 1.5e+06\ngo_memstats_mallocs_total 77\n"))
+	}))
+	defer s.Close()
+	h, err := ReadHeap(context.Background(), s.URL)
+	if err != nil || h != (Heap{1.5e6, 77}) {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if _, err := heap("nothing 1\n"); err == nil {
+		t.Error("metrics without memory are read")
+	}
+}
