@@ -30,6 +30,7 @@ var builtin = map[string]string{
 	"service-v1":                             "io.k8s.api.core.v1.Service",
 	"serviceaccount-v1":                      "io.k8s.api.core.v1.ServiceAccount",
 	"namespace-v1":                           "io.k8s.api.core.v1.Namespace",
+	"pod-v1":                                 "io.k8s.api.core.v1.Pod",
 	"deployment-apps-v1":                     "io.k8s.api.apps.v1.Deployment",
 	"horizontalpodautoscaler-autoscaling-v2": "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",
 	"poddisruptionbudget-policy-v1":          "io.k8s.api.policy.v1.PodDisruptionBudget",
