@@ -236,6 +236,7 @@ func odd(rnd *rand.Rand, id int, attrs pcommon.Map) {
 func oddResource(i int, attrs pcommon.Map) {
 	attrs.PutStr("service.name", fmt.Sprintf("service-%d", i))
 	attrs.PutStr("environment", "dev")
+	attrs.PutInt("process.pid", int64(1000+i))
 	tags := attrs.PutEmptySlice("tags")
 	tags.AppendEmpty().SetStr("a")
 	tags.AppendEmpty().SetInt(int64(i))
