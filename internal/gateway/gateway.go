@@ -78,6 +78,7 @@ func New(cfg *config.Config, o Options) (*Gateway, error) {
 		func() float64 { return float64(len(g.secrets.Stale())) })
 	g.metrics.registry.MustRegister(versions{g}, reductions{g})
 	for _, p := range protocols {
+		g.metrics.unbalanced.WithLabelValues(p.Name)
 		for _, reason := range tenant.Reasons() {
 			g.metrics.authFailures.WithLabelValues(p.Name, string(reason))
 		}

@@ -34,6 +34,7 @@ type entry struct {
 	dropped                       map[string]int // by reason
 	failed                        map[string]int // by code
 	receivedBytes, forwardedBytes int            // as on the wire
+	decodedBytes                  int            // of the body after decompression
 }
 
 // drop books n items as dropped for reason.
@@ -75,6 +76,7 @@ func (e *entry) add(o *entry) {
 	e.forwarded += o.forwarded
 	e.receivedBytes += o.receivedBytes
 	e.forwardedBytes += o.forwardedBytes
+	e.decodedBytes += o.decodedBytes
 	for reason, n := range o.dropped {
 		e.drop(reason, n)
 	}
@@ -120,12 +122,13 @@ var (
 	droppedDesc        = prometheus.NewDesc("gateway_items_dropped_total", "Items that were dropped by a rule or refused by a limit, by reason.", append(bookLabels[:3:3], "reason"), nil)
 	failedDesc         = prometheus.NewDesc("gateway_items_failed_total", "Items that did not reach upstream or that it refused, by upstream's HTTP status, canceled, timeout, unreachable or partial.", append(bookLabels[:3:3], "code"), nil)
 	receivedBytesDesc  = prometheus.NewDesc("gateway_received_bytes_total", "Bytes of push bodies as received on the wire.", bookLabels, nil)
+	decodedBytesDesc   = prometheus.NewDesc("gateway_decoded_bytes_total", "Bytes of push bodies after decompression, of pushes that were decoded: closer to what logs and traces are billed by than bytes on the wire.", bookLabels, nil)
 	forwardedBytesDesc = prometheus.NewDesc("gateway_forwarded_bytes_total", "Bytes of push bodies as sent to upstream and acknowledged.", bookLabels, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (l *ledger) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{receivedDesc, forwardedDesc, droppedDesc, failedDesc, receivedBytesDesc, forwardedBytesDesc} {
+	for _, d := range []*prometheus.Desc{receivedDesc, forwardedDesc, droppedDesc, failedDesc, receivedBytesDesc, decodedBytesDesc, forwardedBytesDesc} {
 		ch <- d
 	}
 }
@@ -148,6 +151,7 @@ func (r *row) collect(k rowKey, ch chan<- prometheus.Metric) {
 	count(receivedDesc, t.received)
 	count(forwardedDesc, t.forwarded)
 	count(receivedBytesDesc, t.receivedBytes)
+	count(decodedBytesDesc, t.decodedBytes)
 	count(forwardedBytesDesc, t.forwardedBytes)
 	for reason, n := range t.dropped {
 		count(droppedDesc, n, reason)

@@ -53,6 +53,20 @@ func (g *Gateway) limits(now time.Time) (list []limitStatus) {
 	return list
 }
 
+// serverLimits are the bounds of the process, whatever the environment, and how much of them is used.
+func (g *Gateway) serverLimits() []limitStatus {
+	cfg := &g.state.Load().cfg.Server
+	entries, _ := g.reduce.Entries()
+	one := func(name string, limit, used float64) limitStatus {
+		part := used / limit
+		return limitStatus{Name: name, Limit: limit, Used: &part}
+	}
+	return []limitStatus{
+		one("max_inflight_bytes", float64(cfg.MaxInflightBytes), float64(g.inflight.Used())),
+		one("max_series", float64(cfg.MaxSeries), float64(entries)),
+	}
+}
+
 func appendGuardLimits(list []limitStatus, who guard.Sender, l guard.Limits, active int) []limitStatus {
 	for _, one := range []struct {
 		name  string

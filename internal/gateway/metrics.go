@@ -20,6 +20,7 @@ type metrics struct {
 	conversionLosses *prometheus.CounterVec   // what
 	metadataBytes    *prometheus.CounterVec   // environment
 	observed         *prometheus.CounterVec   // environment, client, signal, reason
+	unbalanced       *prometheus.CounterVec   // protocol
 	reloadOK         prometheus.Gauge
 	reloadTime       prometheus.Gauge
 	configHash       prometheus.Gauge
@@ -52,6 +53,9 @@ func newMetrics(version string, books *ledger) *metrics {
 		observed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gateway_items_observed_total", Help: "Items that limits with on_cardinality: observe would have refused, and that left.",
 		}, []string{"environment", "client", "signal", "reason"}),
+		unbalanced: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gateway_unbalanced_pushes_total", Help: "Pushes that a door has miscounted and whose books were made to balance: a bug of the gateway.",
+		}, []string{"protocol"}),
 		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gateway_config_last_reload_successful", Help: "1 if the last reload of the configuration succeeded.",
 		}),
@@ -66,7 +70,7 @@ func newMetrics(version string, books *ledger) *metrics {
 		Name: "gateway_build_info", Help: "1, labelled with the version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(books, m.pushes, m.pushDuration, m.upstreamDuration, m.authFailures, m.conversionLosses, m.metadataBytes, m.observed,
+	m.registry.MustRegister(books, m.pushes, m.pushDuration, m.upstreamDuration, m.authFailures, m.conversionLosses, m.metadataBytes, m.observed, m.unbalanced,
 		m.reloadOK, m.reloadTime, m.configHash, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

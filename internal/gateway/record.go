@@ -29,6 +29,7 @@ func (g *Gateway) record(p *push, status int, e *fault.Error) {
 		if n := p.entry.open(); n != 0 {
 			// A door that miscounts. The books are made to balance, and everybody is told.
 			g.log.Error("BUG: the books of a push do not balance", "protocol", p.protocol.Name, "by", n)
+			g.metrics.unbalanced.WithLabelValues(p.protocol.Name).Inc()
 			p.entry.received += max(-n, 0)
 			p.entry.fail("internal", max(n, 0))
 		}

@@ -23,7 +23,7 @@ func (p *push) askRequest() (err error) {
 
 // askItems takes what the push turned out to hold.
 func (p *push) askItems(batch ingest.Batch) error {
-	p.entry.received = batch.Items()
+	p.entry.received, p.entry.decodedBytes = batch.Items(), len(p.raw())
 	if !p.leased {
 		return nil
 	}

@@ -13,12 +13,16 @@ import (
 type reductions struct{ g *Gateway }
 
 var (
+	limitLabels = []string{"environment", "client", "signal", "limit"}
+
 	activeDesc = prometheus.NewDesc("gateway_active_series", "Series that left in the last 20 minutes (metrics) and streams (logs), by who sent them first. Of this replica: not to be summed over replicas.",
 		[]string{"environment", "client", "signal"}, nil)
 	ruleDropsDesc = prometheus.NewDesc("gateway_rule_items_dropped_total", "Items that a relabelling rule dropped, by its index (resource rules: resource_0).",
 		[]string{"environment", "signal", "rule"}, nil)
-	limitDesc = prometheus.NewDesc("gateway_limit", "Limits in force. An empty client is the environment as a whole.",
-		[]string{"environment", "client", "signal", "limit"}, nil)
+	limitDesc = prometheus.NewDesc("gateway_limit", "Limits in force. An empty client is the environment as a whole, an empty environment the process: max_inflight_bytes, max_series.",
+		limitLabels, nil)
+	limitUsedDesc = prometheus.NewDesc("gateway_limit_used_ratio", "The part of a limit that is used: of a rate's burst, over 1 in debt; of active_series, of max_inflight_bytes and of max_series. Of this replica.",
+		limitLabels, nil)
 	tableDesc      = prometheus.NewDesc("gateway_series_entries", "Entries of the table of live series; server.max_series bounds them.", nil, nil)
 	tableBytesDesc = prometheus.NewDesc("gateway_series_bytes", "Memory that the table of live series takes.", nil, nil)
 	uncachedDesc   = prometheus.NewDesc("gateway_series_uncached_total", "Series of pushes that passed unchecked because the table was full.", nil, nil)
@@ -32,7 +36,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (reductions) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{activeDesc, ruleDropsDesc, limitDesc, tableDesc, tableBytesDesc, uncachedDesc, protectedDesc, suspendedDesc, collisionsDesc} {
+	for _, d := range []*prometheus.Desc{activeDesc, ruleDropsDesc, limitDesc, limitUsedDesc, tableDesc, tableBytesDesc, uncachedDesc, protectedDesc, suspendedDesc, collisionsDesc} {
 		ch <- d
 	}
 }
@@ -69,8 +73,11 @@ func (r reductions) Collect(ch chan<- prometheus.Metric) {
 	for w, n := range suspended {
 		gauge(suspendedDesc, float64(n), w.environment, w.policy)
 	}
-	for _, l := range r.g.limits(time.Now()) {
+	for _, l := range append(r.g.limits(time.Now()), r.g.serverLimits()...) {
 		gauge(limitDesc, l.Limit, l.Environment, l.Client, l.Signal, l.Name)
+		if l.Used != nil {
+			gauge(limitUsedDesc, *l.Used, l.Environment, l.Client, l.Signal, l.Name)
+		}
 	}
 }
 
