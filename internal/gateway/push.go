@@ -113,6 +113,7 @@ func (p *push) read() (batch ingest.Batch, err error) {
 		}
 	}
 	p.content.Charge = p.chargeBuilt
+	p.content.Reducer = p.beginReduction()
 	return p.protocol.Decode(raw, p.content)
 }
 

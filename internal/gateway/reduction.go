@@ -42,14 +42,21 @@ func (p *push) giveBack() {
 	}
 }
 
-// reduce asks rules and guard about everything in the push.
-func (p *push) reduce(batch ingest.Batch) error {
-	policy := p.policy.reduce
-	if policy == nil {
+// beginReduction makes what rules and guard are asked by; nil: neither is.
+func (p *push) beginReduction() *ingest.Reducer {
+	p.endReduction()
+	if p.policy.reduce == nil {
 		return nil
 	}
-	p.endReduction()
-	p.reduction = policy.Begin(p.start, p.view(), p.chargeBuilt)
+	p.reduction = p.policy.reduce.Begin(p.start, p.view(), p.chargeBuilt)
+	return &p.reduction.Reducer
+}
+
+// reduce asks rules and guard about everything in the push.
+func (p *push) reduce(batch ingest.Batch) error {
+	if p.reduction == nil {
+		return nil
+	}
 	return batch.Reduce(&p.reduction.Reducer)
 }
 

@@ -44,7 +44,8 @@ type Protocol struct {
 	Claims func(h http.Header) bool
 	// Open says from the headers alone how the body is to be read. Its error is Unsupported (415).
 	Open func(h http.Header) (Content, error)
-	// Decode walks the body once raw is decompressed. The Batch may point into raw. Its error is Malformed (400).
+	// Decode walks the body once raw is decompressed. The Batch may point into raw. Its error is Malformed (400), or Overloaded
+	// where there was no room for what Content.Reducer makes it keep.
 	Decode func(raw []byte, c Content) (Batch, error)
 	// Accept puts a into the door's own words: success, or partial success when items were refused.
 	Accept func(c Content, a Answer) Reply
@@ -81,6 +82,9 @@ type Content struct {
 	// Charge books what Decode builds beyond that, before it is built; it is given back with the push. The road sets it;
 	// nil: nothing is booked.
 	Charge Charge
+	// Reducer is what Reduce will be given if all goes well. A door may prepare for it while it decodes, with its Room and its
+	// Keys, so that it walks a push once; it asks nothing about it yet. Nil: nobody knows.
+	Reducer *Reducer
 }
 
 // Batch is one push, decoded. One goroutine owns it and nobody keeps it after the push.

@@ -47,6 +47,9 @@ type Series struct {
 	// Weight is how many series upstream makes of it: 1, or for an OTLP histogram its buckets and what is beside them.
 	Weight int32
 
+	// Sorted is the door's own note: the labels came sorted, none of them empty or doubled, one after the other.
+	Sorted bool
+
 	Verdict Verdict
 	// DropStale: its stale markers stay here, since another series has taken its place.
 	DropStale bool

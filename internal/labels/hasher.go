@@ -9,6 +9,7 @@ type Hasher struct {
 	stamps []Label
 	all    Key    // of the stamps together
 	names  uint64 // bit n: a stamp's name has n%64 bytes
+	memo   *Memo  // nil: nothing is remembered
 
 	sum         Key
 	overwritten Key
@@ -22,6 +23,42 @@ func NewHasher(seed *Seed, space Key, stamps []Label) *Hasher {
 		h.names |= 1 << (len(s.Name) % 64)
 	}
 	return h
+}
+
+// Use has h remember keys in m, and returns h. Hashers of one Seed may share one.
+func (h *Hasher) Use(m *Memo) *Hasher {
+	h.memo = m
+	return h
+}
+
+// Tag is by what the key of a series is remembered whose labels came as raw. Hashers of other spaces or stamps have other
+// tags. Whoever shares a space writes labels in one form only, or two series could be one.
+func (h *Hasher) Tag(raw []byte) Key {
+	if h.memo == nil {
+		return Key{}
+	}
+	tag := h.seed.bytes(h.space.Plus(h.all), raw)
+	return Key{tag.Hi, tag.Lo &^ (1<<countBits - 1)}
+}
+
+// Recall fills out with what was learned with each of tags, of which there are no more than Ahead: one after the other would
+// take several times as long.
+func (h *Hasher) Recall(tags []Key, out []Recalled) {
+	if h.memo != nil {
+		h.memo.get(tags, out)
+		return
+	}
+	for i := range tags {
+		out[i] = Recalled{Labels: -1}
+	}
+}
+
+// Learn remembers the key of a series, of which stamps overwrite nothing. Who learns only what is well formed and so forth
+// knows the same of what he recalls.
+func (h *Hasher) Learn(tag, key Key, labels int) {
+	if h.memo != nil && labels < 1<<countBits {
+		h.memo.put(tag, key, labels)
+	}
 }
 
 // Begin begins a series.

@@ -38,8 +38,10 @@ func k8sSeries(n int) []prompb.TimeSeries {
 	return out
 }
 
-func k8sV1(n int) []byte {
-	return must((&prompb.WriteRequest{Timeseries: k8sSeries(n)}).Marshal())
+func k8sV1(n int) []byte { return v1Of(k8sSeries(n)) }
+
+func v1Of(all []prompb.TimeSeries) []byte {
+	return must((&prompb.WriteRequest{Timeseries: all}).Marshal())
 }
 
 // unsorted is n series that cannot be stamped in one walk, with as many labels as fill a slice that doubles.

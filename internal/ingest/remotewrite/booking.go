@@ -20,6 +20,18 @@ func (k *booking) take(n int) bool {
 	return k.err == nil
 }
 
+// series makes room for what r judges, and for the index of a push with so many series.
+func (k *booking) series(r *ingest.Reducer, n int) ([]ingest.Series, error) {
+	k.charge = r.Charge
+	ss, overloaded := r.Room(n)
+	if overloaded != nil {
+		k.err = overloaded
+	} else {
+		k.take(indexEntry * n)
+	}
+	return ss, k.err
+}
+
 // room returns s with room for n more elements, or s as it is and false. What s had stays booked: the collector may come late.
 func room[T any](k *booking, s []T, n int) ([]T, bool) {
 	if cap(s)-len(s) >= n {

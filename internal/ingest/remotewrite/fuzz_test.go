@@ -77,6 +77,7 @@ func addSeeds(f *testing.F, push func(*rand.Rand) []byte) {
 func FuzzV1(f *testing.F) {
 	addSeeds(f, func(r *rand.Rand) []byte { return must(randomV1(r).Marshal()) })
 	f.Fuzz(func(t *testing.T, raw, rules []byte) {
+		prepares(t, V1, raw, newPreparer(t, stampSets[len(rules)%len(stampSets)]))
 		if agreesV1(t, raw) {
 			reducesV1(t, raw, judgeFrom(rules))
 		}
@@ -153,6 +154,7 @@ func FuzzV2(f *testing.F) {
 		f.Add(shuffleV2(r, must(randomV2(r).Marshal())), randomBytes(r))
 	}
 	f.Fuzz(func(t *testing.T, raw, rules []byte) {
+		prepares(t, V2, raw, newPreparer(t, stampSets[len(rules)%len(stampSets)]))
 		if agreesV2(t, raw) {
 			reducesV2(t, raw, judgeFrom(rules))
 		}

@@ -121,7 +121,7 @@ func (b *batchV1) leaveOut(w *toV2, series []byte) {
 	}
 	if b.unknowns > 0 {
 		var c batchV1
-		if c.checkSeries(series) != nil {
+		if c.checkSeries(series, 0, nil) != nil {
 			panic("BUG: a push that was decoded is not well formed")
 		}
 		b.reduction.unknowns += c.unknowns

@@ -25,21 +25,56 @@ type batchV1 struct {
 	// ragged: some series has a label after a field that is none, or one whose tag takes more than its one byte.
 	ragged bool
 
+	reducer   *ingest.Reducer // whose Series are filled while the push is checked; nil: none are
+	ss        []ingest.Series // one for each series, which Reduce will have judged
 	reduction reduction
 	books     booking
 	scratch   []label // empty, with room for most labels and the stamps
 	final     []label // the same, with room for labels that come by a Change too
 }
 
-func decodeV1(raw []byte, _ ingest.Content) (ingest.Batch, error) {
+func decodeV1(raw []byte, c ingest.Content) (ingest.Batch, error) {
 	b := &batchV1{raw: raw}
-	if err := b.check(); err != nil {
+	err := b.prepareFor(c.Reducer)
+	if err == nil {
+		err = b.check()
+	}
+	if b.books.err != nil {
+		return nil, b.books.err
+	}
+	if err != nil {
 		return nil, ingest.Malformed("remote_write 1.0 push", err)
 	}
 	return b, nil
 }
 
-func (b *batchV1) check() (err error) {
+// prepareFor makes room for what r wants to know of each series. r may be nil.
+func (b *batchV1) prepareFor(r *ingest.Reducer) error {
+	if r == nil || r.Judge == nil {
+		return nil
+	}
+	n := countFields(b.raw, v1Series)
+	if n == 0 {
+		return nil
+	}
+	b.reducer = r
+	var err error
+	b.ss, err = b.books.series(r, n)
+	return err
+}
+
+// check checks the push, counts what is in it and fills ss, where there is room for it.
+func (b *batchV1) check() error {
+	var waiting ahead
+	err := b.walk(&waiting)
+	// What waits stands before what is wrong with the rest, if anything is.
+	if first := b.settle(&waiting); first != nil {
+		return first
+	}
+	return err
+}
+
+func (b *batchV1) walk(waiting *ahead) (err error) {
 	var f wire.Field
 	for msg := b.raw; len(msg) > 0; {
 		if msg, err = wire.Next(msg, &f); err != nil {
@@ -53,7 +88,11 @@ func (b *batchV1) check() (err error) {
 			if f.Num == v1Metadata {
 				b.metadata++
 				err = check(f.Data, metadataV1, &b.unknowns)
-			} else if err = b.checkSeries(f.Data); err != nil {
+			} else if b.ss != nil {
+				if waiting.add(f.Data, b.reducer.Keys) {
+					err = b.settle(waiting)
+				}
+			} else if err = b.checkSeries(f.Data, 0, nil); err != nil {
 				err = fmt.Errorf("series %d: %w", b.series, err)
 			} else {
 				b.series++
@@ -72,19 +111,84 @@ func (b *batchV1) check() (err error) {
 	return nil
 }
 
-// checkSeries checks one TimeSeries and counts what is in it.
-func (b *batchV1) checkSeries(msg []byte) (err error) {
+// settle checks the series that wait, counts what is in them and fills their Series.
+func (b *batchV1) settle(waiting *ahead) error {
+	waiting.recall(b.reducer)
+	n := waiting.n
+	waiting.n = 0
+	for i := range n {
+		if err := b.take(&waiting.series[i], &waiting.known[i]); err != nil {
+			return fmt.Errorf("series %d: %w", b.series, err)
+		}
+		b.series++
+	}
+	return nil
+}
+
+// take checks one TimeSeries, counts what is in it and fills its Series. What is known of its labels needs no check: nothing is
+// learned but of labels that are well formed and fit to be Sorted.
+func (b *batchV1) take(w *awaiting, known *labels.Recalled) error {
+	s := &b.ss[b.series]
+	n := known.Labels
+	if n >= 0 && w.single {
+		s.Key, s.Sorted = known.Key, true
+		w.sample.fill(s)
+		b.labels += n
+		b.most = max(b.most, n)
+		b.count.Samples++
+		b.count.Items++
+		return nil
+	}
+	k := newKeyer(b.reducer.Keys, s)
+	end, alone := w.end, true
+	if w.single || !w.leading {
+		// Where the last bytes only look like a sample, what is before them is no labels that anybody has learned.
+		end, alone = leadingLabels(w.series)
+	} else if n >= 0 {
+		s.Key, s.Sorted = known.Key, true
+		return b.checkSeries(w.series[end:], n, &k)
+	}
+	unknowns := b.unknowns
+	if err := b.checkSeries(w.series, 0, &k); err != nil {
+		return err
+	}
+	return b.finish(s, &k, w.series, end, alone && b.unknowns == unknowns)
+}
+
+// finish fills the key of s, whose labels are the first end bytes of series if they are alone there, and learns it.
+func (b *batchV1) finish(s *ingest.Series, k *keyer, series []byte, end int, alone bool) error {
+	if !k.ordered {
+		var ok bool
+		if b.scratch, ok = room(&b.books, b.scratch, b.most+len(b.reducer.Stamps)); !ok {
+			return b.books.err
+		}
+		k.again(collectV1(b.scratch, series))
+	}
+	s.Key, s.Overwritten = k.h.End()
+	s.Sorted = alone && k.ordered && !k.empty
+	if s.Sorted && s.Overwritten == (labels.Key{}) {
+		k.h.Learn(k.h.Tag(series[:end]), s.Key, k.n)
+	}
+	return nil
+}
+
+// checkSeries checks one TimeSeries, or what of it follows so many labels, and counts what is in it. k is told of labels and
+// samples; nil: nobody is.
+func (b *batchV1) checkSeries(msg []byte, labels int, k *keyer) (err error) {
 	var f wire.Field
-	var labels, samples, histograms int
+	var samples, histograms int
 	late := false
 	for len(msg) > 0 {
 		if msg[0] == v1Labels<<3|2 && len(msg) > 1 && msg[1] < 0x80 && int(msg[1])+2 <= len(msg) {
 			// The common case of the generic code below: a series is labels for nine tenths.
 			end := int(msg[1]) + 2
-			if _, _, ok := plainLabel(msg[2:end]); ok {
+			if name, value, ok := plainLabel(msg[2:end]); ok {
 				labels++
 				b.ragged = b.ragged || late
 				msg = msg[end:]
+				if k != nil {
+					k.add(name, value)
+				}
 				continue
 			}
 		}
@@ -116,6 +220,9 @@ func (b *batchV1) checkSeries(msg []byte) (err error) {
 		}
 		if err != nil {
 			return err
+		}
+		if k != nil {
+			k.field(&f, &layoutV1)
 		}
 		late = late || f.Num != v1Labels
 	}
@@ -167,23 +274,19 @@ func (b *batchV1) Reduce(r *ingest.Reducer) error {
 	if r.Judge == nil || b.series == 0 {
 		return nil
 	}
-	ss, overloaded := r.Room(b.series)
-	if overloaded != nil {
-		return overloaded
+	if b.ss == nil {
+		// Nobody told Decode.
+		again := batchV1{raw: b.raw}
+		if err := again.prepareFor(r); err != nil {
+			return err
+		}
+		if err := again.check(); err != nil {
+			return err // no room
+		}
+		b.ss = again.ss
 	}
 	b.books.charge = r.Charge
-	if !b.books.take(indexEntry * len(ss)) {
-		return b.books.err
-	}
-	var f wire.Field
-	msg := b.raw
-	for i := range ss {
-		msg = b.nextSeries(msg, &f)
-		if !b.measure(&ss[i], f.Data, r) {
-			return b.books.err
-		}
-	}
-	b.reduction.judge(r, ss, func(i int, set *labels.Set) {
+	b.reduction.judge(r, b.ss, func(i int, set *labels.Set) {
 		v := viewer{r: r, set: set, stamps: r.Stamps}
 		var f wire.Field
 		for msg := b.reduction.at(i, b.raw, b.nextSeries); len(msg) > 0; {
@@ -202,35 +305,4 @@ func (b *batchV1) nextSeries(msg []byte, f *wire.Field) (rest []byte) {
 		msg = next(msg, f)
 	}
 	return msg
-}
-
-// measure fills s with what series is, unless there is no room.
-func (b *batchV1) measure(s *ingest.Series, series []byte, r *ingest.Reducer) bool {
-	k := newKeyer(r.Keys, s)
-	var f wire.Field
-	for msg := series; len(msg) > 0; {
-		if msg[0] == v1Labels<<3|2 && len(msg) > 1 && msg[1] < 0x80 && int(msg[1])+2 <= len(msg) {
-			// As in checkSeries: the common case of what follows.
-			end := int(msg[1]) + 2
-			if name, value, ok := plainLabel(msg[2:end]); ok {
-				k.add(name, value)
-				msg = msg[end:]
-				continue
-			}
-		}
-		if msg = next(msg, &f); f.Num == v1Labels {
-			k.add(readLabel(f.Data))
-		} else {
-			layoutV1.measure(s, &f)
-		}
-	}
-	if !k.ordered {
-		var ok bool
-		if b.scratch, ok = room(&b.books, b.scratch, b.most+len(r.Stamps)); !ok {
-			return false
-		}
-		k.again(collectV1(b.scratch, series))
-	}
-	s.Key, s.Overwritten = r.Keys.End()
-	return true
 }

@@ -6,27 +6,41 @@ import (
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
-// keyer makes the key of one series: of the labels that a view of it would show.
+// keyer makes the key of one series, of the labels that a view of it would show, and measures it.
 type keyer struct {
 	h    *labels.Hasher
+	s    *ingest.Series
 	prev []byte
-	// ordered: all names were in order, so that none can be doubled.
-	ordered bool
+	n    int // labels
+	// ordered: all names were in order, so that none can be doubled. empty: some label has no value.
+	ordered, empty bool
 }
 
 // newKeyer begins s.
 func newKeyer(h *labels.Hasher, s *ingest.Series) keyer {
 	s.First, s.Last, s.Weight = math.MaxInt64, math.MinInt64, 1
 	h.Begin()
-	return keyer{h: h, ordered: true}
+	return keyer{h: h, s: s, ordered: true}
 }
 
 func (k *keyer) add(name, value []byte) {
 	k.ordered = k.ordered && ascends(k.prev, name)
+	k.empty = k.empty || len(value) == 0
 	k.prev = name
+	k.n++
 	k.h.Add(name, value)
+}
+
+// field is told of a field of a series, which has been checked.
+func (k *keyer) field(f *wire.Field, l *layout) {
+	if f.Num == v1Labels {
+		k.add(readLabel(f.Data))
+		return
+	}
+	l.measure(k.s, f)
 }
 
 // again makes the key anew of all labels of the series. Of doubled names the first counts: else two series that show the
