@@ -2,11 +2,14 @@ package integration
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
@@ -14,6 +17,9 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
+	"go.opentelemetry.io/otel/attribute"
+	api "go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/sdk/metric"
 )
 
 const (
@@ -172,9 +178,74 @@ func TestCollisionSuspend(t *testing.T) {
 				t.Errorf("%s is wrong by a factor of %g while one lives", expr, factor)
 			}
 		}
-		checkCollisions(t, g, "suspend", "latency_seconds", "requests_total")
+		checkCollisions(t, g, "suspend", "app", "latency_seconds", "requests_total")
 		g.checkBooks(map[string]float64{})
 	})
+}
+
+// The same between two clients of one environment: neither knows of the other, and both are named.
+func TestCollisionTwoSenders(t *testing.T) {
+	t.Parallel()
+	const otherToken = "other-token-93b2e1d7"
+	rc := newPromReceiver(t, v1, v2)
+	g := newGateway(t, "", "  prod:\n    clients:\n      app: {bearer_token_file: secrets/client}\n      other: {bearer_token_file: secrets/other}\n"+
+		"    upstreams:\n"+newUpstream(t, rc).yaml("prometheus", "/api/v1/push", "")+"    metrics: {"+dropPod+"}\n")
+	g.writeSecret("other", otherToken)
+	g.start()
+	first := newPromSender(t, g.http, v1, nil, oneQueue)
+	second := newPromSender(t, g.http, v2, nil, oneQueue, func(cfg *config.RemoteWriteConfig) {
+		cfg.HTTPClientConfig.Authorization = &promconfig.Authorization{Type: "Bearer", Credentials: otherToken}
+	})
+	second.base = first.base
+	a, b := pod{name: "a", start: 1e6, perSec: 10}, pod{name: "b", start: 5000, perSec: 4}
+	want := newArrivals()
+	for i := range int64(12) {
+		at := i * scrapeMillis // of one moment: no hand-over
+		a.scrape(first, at, false, func(ls labels.Labels, v float64) {
+			if i == 0 {
+				ls = labels.NewBuilder(ls).Del("pod").Labels()
+			}
+			want.add(ls, 0, first.base+at, v, nil, nil)
+		})
+		first.delivered(rc.got, want.len(), 20*time.Second)
+		b.scrape(second, at, false, func(ls labels.Labels, v float64) { want.add(ls, 0, first.base+at, v, nil, nil) })
+		second.delivered(rc.got, want.len(), 20*time.Second)
+	}
+	want.checkEqual(t, "on the wire", rc.got.withoutStart())
+	checkCollisions(t, g, "suspend", "app other", "latency_seconds", "requests_total")
+	g.checkBooks(map[string]float64{})
+}
+
+// Points of an OpenTelemetry SDK, which a rule makes one in each push: they keep their attributes.
+func TestCollisionSDK(t *testing.T) {
+	t.Parallel()
+	g, _, rc := newOTLPGateway(t, "", "    metrics: {relabel_configs: [{action: labeldrop, regex: thread}]}\n")
+	mp := metric.NewMeterProvider(metric.WithReader(metric.NewPeriodicReader(newSDK(t, "grpc", g.grpc).metrics, metric.WithInterval(time.Hour))))
+	counter, err := mp.Meter("integration").Int64Counter("requests")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for push := range 3 {
+		for thread := range 2 {
+			counter.Add(background(t), int64(100*thread+1), api.WithAttributes(attribute.Int("thread", thread), attribute.String("pool", "a")))
+		}
+		// It meets nobody, but its metric is suspended as a whole.
+		counter.Add(background(t), 7, api.WithAttributes(attribute.Int("thread", 9), attribute.String("pool", "b")))
+		if err := mp.ForceFlush(background(t)); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]int64{"map[pool:a thread:0]": int64(push + 1), "map[pool:a thread:1]": int64(101 * (push + 1)), "map[pool:b thread:9]": int64(7 * (push + 1))}
+		if got := sumPoints(rc.metrics.AllMetrics()[push]); !maps.Equal(got, want) {
+			t.Errorf("push %d: %v arrived, want %v", push, got, want)
+		}
+	}
+	if c := g.cardinality("metrics").Collisions; len(c) != 1 || c[0].Metric != "requests" || c[0].Policy != "suspend" || len(c[0].Series) != 2 {
+		t.Errorf("the status API tells of the collisions %+v, want one in requests with both points", c)
+	}
+	if err := mp.Shutdown(background(t)); err != nil {
+		t.Error(err)
+	}
+	g.checkBooks(map[string]float64{})
 }
 
 // With reject one of the two writes on and the other is refused, so that no counter jumps between them.
@@ -221,20 +292,20 @@ func TestCollisionReject(t *testing.T) {
 	if refusals != scrapes-1 || s.retried() != 0 || int(s.failed()) != 6*(scrapes-1) {
 		t.Errorf("%d pushes were refused, the sender counts %s; want %d and the same samples failed", refusals, s.state(), scrapes-1)
 	}
-	checkCollisions(t, g, "reject", "latency_seconds", "requests_total")
+	checkCollisions(t, g, "reject", "app", "latency_seconds", "requests_total")
 	g.checkBooks(map[string]float64{"collision": 6 * (scrapes - 1)})
 }
 
 // checkCollisions fails unless status, metrics and log tell of just these, with the rule and both series.
-func checkCollisions(t *testing.T, g *gateway, policy string, metrics ...string) {
+func checkCollisions(t *testing.T, g *gateway, policy, clients string, metrics ...string) {
 	t.Helper()
 	var names []string
 	for _, c := range g.cardinality("metrics").Collisions {
 		names = append(names, c.Metric)
 		both := strings.Join(c.Series, " ")
-		if c.Environment != "prod" || c.Policy != policy || c.Rule != 0 || !strings.Contains(c.RuleText, "labeldrop") || fmt.Sprint(c.Clients) != "[app]" ||
+		if c.Environment != "prod" || c.Policy != policy || c.Rule != 0 || !strings.Contains(c.RuleText, "labeldrop") || strings.Join(slices.Sorted(slices.Values(c.Clients)), " ") != clients ||
 			!strings.Contains(both, `pod="a"`) || !strings.Contains(both, `pod="b"`) {
-			t.Errorf("the status API tells of %+v, want policy %s of prod, rule 0, client app and both pods", c, policy)
+			t.Errorf("the status API tells of %+v, want policy %s of prod, rule 0, clients %s and both pods", c, policy, clients)
 		}
 	}
 	if fmt.Sprint(names) != fmt.Sprint(metrics) {
