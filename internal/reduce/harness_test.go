@@ -57,13 +57,14 @@ func newRig(t testing.TB, o Options) *rig {
 	return r
 }
 
-// wait lets d pass, and sweeps as a process does that runs so long.
+// wait lets d pass, and sweeps; in the end all that is idle is gone.
 func (r *rig) wait(d time.Duration) {
 	for end := r.now.Add(d); r.now.Before(end); {
 		r.now = r.now.Add(min(time.Minute, end.Sub(r.now)))
-		for range r.table.Shards() {
-			r.Sweep(r.now)
-		}
+		r.Sweep(r.now)
+	}
+	for range r.table.Shards() {
+		r.table.Sweep(r.minute(r.now))
 	}
 }
 

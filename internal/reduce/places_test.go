@@ -120,7 +120,7 @@ func (a *accounts) push(s string) (verdict string) {
 // and reloads. So no series is refused while it lives, and none holds two places or none.
 func TestPlacesAgainstModel(t *testing.T) {
 	verdicts := map[string]int{}
-	for seed := range uint64(60) {
+	for seed := range uint64(40) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
 		r := newRig(t, Options{})
 		a := &accounts{limit: 5 + rnd.IntN(30), in: map[string]*account{}, out: map[string]int{}}
@@ -166,7 +166,7 @@ func TestPlacesAgainstModel(t *testing.T) {
 		}
 		r.drain()
 	}
-	if verdicts["refused"] < 3000 || verdicts["passed"] < 10000 || verdicts["dropped"] < 500 {
+	if verdicts["refused"] < 2000 || verdicts["passed"] < 8000 || verdicts["dropped"] < 500 {
 		t.Errorf("verdicts %v: the test tests too little", verdicts)
 	}
 }
@@ -174,7 +174,7 @@ func TestPlacesAgainstModel(t *testing.T) {
 // TestKnownIsNeverRefused: also where metrics are suspended and the suspensions lifted, rules change and the limit shrinks.
 func TestKnownIsNeverRefused(t *testing.T) {
 	refused, suspensions := 0, 0
-	for seed := range uint64(40) {
+	for seed := range uint64(30) {
 		rnd := rand.New(rand.NewPCG(seed, 4))
 		r := newRig(t, Options{})
 		most := 10 + rnd.IntN(20)
