@@ -222,9 +222,14 @@ func (b *bench) measure(ctx context.Context) (*report.Result, error) {
 		wg.Go(func() { outcomes[i] = l.Run(run, 0, &b.items) })
 	}
 	if b.profile {
-		wg.Go(func() { b.fetchProfile(ctx) })
+		seconds := max(1, int(b.duration.Seconds())-1)
+		wg.Go(func() { b.fetchProfile(ctx, fmt.Sprintf("profile?seconds=%d", seconds), "cpu") })
 	}
 	wg.Wait()
+	if b.profile {
+		b.fetchProfile(ctx, "allocs", "allocs")
+		b.fetchProfile(ctx, "heap", "heap")
+	}
 	var total drive.Outcome
 	for i, out := range outcomes {
 		b.loads[i].From = out.Next
@@ -247,8 +252,12 @@ func (b *bench) measure(ctx context.Context) (*report.Result, error) {
 	}
 	for i, out := range outcomes {
 		r.Loads = append(r.Loads, loadResult(b.scenario.loads[i].name, b.loads[i].Rate, out))
+		if l := r.Loads[i]; l.Rate > 0 {
+			r.Notes = append(r.Notes, fmt.Sprintf("%s: paced at %.1f pushes/s; accepted pushes took %.2f ms at p50, %.2f ms at p99 once they were sent; refused %.2f ms at p99",
+				l.Name, l.Rate, float64(l.Service50)/1e6, float64(l.Service99)/1e6, float64(l.RefusedP99)/1e6))
+		}
 		if out.Error != nil {
-			r.Notes = append(r.Notes, fmt.Sprintf("%s: answers %v, for example %v", b.scenario.loads[i].name, out.Answers, out.Error))
+			r.Notes = append(r.Notes, strings.TrimSpace(fmt.Sprintf("%s: answers %v, for example %v", b.scenario.loads[i].name, out.Answers, out.Error)))
 		}
 	}
 	if b.floor {
@@ -261,7 +270,7 @@ func loadResult(name string, rate float64, out *drive.Outcome) report.Load {
 	l := report.Load{
 		Name: name, Items: out.Items, Pushes: out.Pushes, Rate: rate, Answers: out.Answers,
 		P50: out.Latency.Quantile(0.5), P99: out.Latency.Quantile(0.99), P999: out.Latency.Quantile(0.999), Max: out.Latency.Max(),
-		RefusedP99: out.Refusal.Quantile(0.99),
+		Service50: out.Service.Quantile(0.5), Service99: out.Service.Quantile(0.99), RefusedP99: out.Refusal.Quantile(0.99),
 	}
 	for _, p := range out.Latency.Points() {
 		l.Quantiles = append(l.Quantiles, report.Quantile(p))
@@ -302,7 +311,7 @@ func (b *bench) nuisances(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	stops := []func(){cancel}
 	if b.slow > 0 {
-		stops = append(stops, drive.Slow(ctx, addr, b.loads[0].Clients[0].Token, b.slow, 16<<20, 20*time.Second))
+		stops = append(stops, drive.Slow(ctx, addr, token(1, 0), b.slow, 16<<20, 20*time.Second))
 	}
 	if b.idle > 0 {
 		open, done := drive.Idle(ctx, addr, b.idle)
@@ -320,7 +329,7 @@ func (b *bench) nuisances(ctx context.Context) (stop func(), err error) {
 func (b *bench) measureDirect(ctx context.Context, r *report.Result) {
 	for i, l := range b.loads {
 		l.URL = b.sink.url
-		run, cancel := context.WithTimeout(ctx, b.duration/2)
+		run, cancel := context.WithTimeout(ctx, b.duration)
 		out := l.Run(run, 0, nil)
 		cancel()
 		name := b.scenario.loads[i].name
@@ -331,12 +340,13 @@ func (b *bench) measureDirect(ctx context.Context, r *report.Result) {
 	}
 }
 
-func (b *bench) fetchProfile(ctx context.Context) {
+// fetchProfile writes one of the gateway's profiles beside the results.
+func (b *bench) fetchProfile(ctx context.Context, path, kind string) {
 	if b.target.admin == "" {
 		return
 	}
-	url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", b.target.admin, max(1, int(b.duration.Seconds())-1))
-	if err := fetch(ctx, url, filepath.Join(b.out, b.name+".pprof")); err != nil {
+	file := filepath.Join(b.out, b.name+"."+kind+".pprof")
+	if err := fetch(ctx, b.target.admin+"/debug/pprof/"+path, file); err != nil {
 		fmt.Fprintln(b.progress, "  profile:", err)
 	}
 }

@@ -69,7 +69,7 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	f.StringVar(&o.out, "out", "", "write results.json, table.md and plots into this `FOLDER`")
 	f.StringVar(&o.binary, "gateway", "", "`BINARY` of the gateway; empty: it is built from this module")
 	f.BoolVar(&o.floor, "floor", false, "measure what the parts cost in this process, and show the sum beside each result")
-	f.BoolVar(&o.profile, "profile", false, "fetch a CPU profile of the gateway while it is measured, into -out")
+	f.BoolVar(&o.profile, "profile", false, "fetch profiles of the CPU, heap and allocations of the gateway while it is measured, into -out")
 	f.StringVar(&o.target, "target", "", "`URL` of another program, measured instead of the gateway; it must forward to -sink")
 	f.IntVar(&o.pid, "pid", 0, "process `ID` of that program")
 	f.StringVar(&o.token, "token", "", "bearer token for that program")

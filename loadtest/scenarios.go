@@ -149,8 +149,8 @@ func special(rw1, reduced generate.Spec) []scenario {
 			{name: "dead", spec: rw1, conns: 64, environment: 1},
 		},
 	}
-	crowd := one("overload-connections", "10,000 idle connections and 1000 senders that trickle 16 MiB, beside paced pushes", 0, rw1,
-		gatewayConfig{server: "  max_inflight_bytes: 64MiB\n  max_connections: 15000\n"})
+	crowd := one("overload-connections", "10,000 idle connections and 1000 senders of one client that trickle 16 MiB, beside paced pushes of another", 0, rw1,
+		gatewayConfig{environments: 2, server: "  max_inflight_bytes: 64MiB\n  max_connections: 15000\n"})
 	crowd.idle, crowd.slow, crowd.loads[0].rate = 10_000, 1000, 200_000
 	return []scenario{latency, tls, h2, grpc, many, tenants, quote, slow, dead, crowd}
 }

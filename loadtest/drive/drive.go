@@ -55,7 +55,7 @@ type Load struct {
 
 // Outcome is what became of the pushes of a Load.
 type Outcome struct {
-	// Elapsed is how long it took until the last answer.
+	// Elapsed is how long it took until the last push was accepted.
 	Elapsed time.Duration
 	// Pushes, Items and Bytes were accepted; Next is the number of the push after the last.
 	Pushes, Items, Bytes, Next uint64
@@ -65,8 +65,8 @@ type Outcome struct {
 	Unknown  digest.Sum
 	// Answers counts pushes by status. 0: there was none.
 	Answers map[int]uint64
-	// Latency of accepted pushes, and Refusal of all others.
-	Latency, Refusal Histogram
+	// Latency of accepted pushes, from when they were to begin, Service from when they did, and Refusal of all others.
+	Latency, Service, Refusal Histogram
 	// Error is one of those that were met instead of an answer.
 	Error error
 }
@@ -90,6 +90,7 @@ func (o *Outcome) Merge(other *Outcome) {
 	}
 	o.Unknown.Add(other.Unknown)
 	o.Latency.Merge(&other.Latency)
+	o.Service.Merge(&other.Service)
 	o.Refusal.Merge(&other.Refusal)
 	if o.Error == nil {
 		o.Error = other.Error
@@ -109,9 +110,9 @@ func (l *Load) Run(ctx context.Context, limit uint64, items *atomic.Uint64) *Out
 	var wg sync.WaitGroup
 	for i := range l.Conns {
 		wg.Go(func() {
-			w := &worker{load: l, client: l.httpClient(), out: &outcomes[i], items: items}
+			w := &worker{load: l, start: start, client: l.httpClient(), out: &outcomes[i], items: items}
 			defer w.client.CloseIdleConnections()
-			w.run(ctx, &next, limit, start)
+			w.run(ctx, &next, limit)
 		})
 	}
 	wg.Wait()
@@ -119,7 +120,7 @@ func (l *Load) Run(ctx context.Context, limit uint64, items *atomic.Uint64) *Out
 	for i := range outcomes {
 		total.Merge(&outcomes[i])
 	}
-	total.Elapsed, total.Next = time.Since(start), next.Load()
+	total.Next = next.Load()
 	return total
 }
 

@@ -20,12 +20,13 @@ type worker struct {
 	client *http.Client
 	out    *Outcome
 	items  *atomic.Uint64
+	start  time.Time
 
 	push  generate.Push
 	frame []byte // of a gRPC message
 }
 
-func (w *worker) run(ctx context.Context, next *atomic.Uint64, limit uint64, start time.Time) {
+func (w *worker) run(ctx context.Context, next *atomic.Uint64, limit uint64) {
 	w.out.Accepted, w.out.Answers = map[string]digest.Sum{}, map[int]uint64{}
 	for ctx.Err() == nil {
 		n := next.Add(1) - 1
@@ -35,7 +36,7 @@ func (w *worker) run(ctx context.Context, next *atomic.Uint64, limit uint64, sta
 		}
 		begin := time.Now()
 		if w.load.Rate > 0 {
-			begin = start.Add(time.Duration(float64(n-w.load.From) / w.load.Rate * float64(time.Second)))
+			begin = w.start.Add(time.Duration(float64(n-w.load.From) / w.load.Rate * float64(time.Second)))
 			if !wait(ctx, time.Until(begin)) {
 				return
 			}
@@ -64,8 +65,9 @@ func (w *worker) one(n uint64, begin time.Time) {
 	client := w.load.Clients[n%uint64(len(w.load.Clients))]
 	p := &w.push
 	w.load.Work.Push(n, time.Now(), p)
+	sent := time.Now()
 	if w.load.Rate == 0 {
-		begin = time.Now() // making the push is not the other side's time
+		begin = sent // making the push is not the other side's time
 	}
 	status, err := w.send(client, p)
 	took := time.Since(begin)
@@ -82,6 +84,8 @@ func (w *worker) one(n uint64, begin time.Time) {
 		sum.Add(p.Sum)
 		w.out.Accepted[client.User] = sum
 		w.out.Latency.Add(took)
+		w.out.Service.Add(time.Since(sent))
+		w.out.Elapsed = time.Since(w.start)
 		return
 	}
 	w.out.Refusal.Add(took)

@@ -51,6 +51,9 @@ type Load struct {
 	P99     time.Duration  `json:"p99_ns"`
 	P999    time.Duration  `json:"p999_ns"`
 	Max     time.Duration  `json:"max_ns"`
+	// Service is the same from when a push was sent, where P50 to Max count from when it was to be.
+	Service50 time.Duration `json:"service_p50_ns"`
+	Service99 time.Duration `json:"service_p99_ns"`
 	// RefusedP99 is how long refusals took; 0: there were none.
 	RefusedP99 time.Duration `json:"refused_p99_ns,omitempty"`
 	Quantiles  []Quantile    `json:"quantiles"`
