@@ -26,8 +26,11 @@ func TestGuardPrometheus(t *testing.T) {
 			t.Parallel()
 			rc := newPromReceiver(t, proto)
 			up := newUpstream(t, rc)
-			g := newStrictGateway(t, "    upstreams:\n"+up.yaml("prometheus", "/api/v1/push", "")+
-				fmt.Sprintf("    metrics: {labels: {environment: prod}, limits: {%s: %d}}\n", limit, n))
+			with := func(rules ...string) string {
+				return "    upstreams:\n" + up.yaml("prometheus", "/api/v1/push", "") +
+					fmt.Sprintf("    metrics: {labels: {environment: prod}, limits: {%s: %d}, %s}\n", limit, n, rulesKey(rules))
+			}
+			g := newStrictGateway(t, with())
 			tap := newTap(t, g.http)
 			s := newPromSender(t, tap.addr(), proto, nil)
 
@@ -48,6 +51,8 @@ func TestGuardPrometheus(t *testing.T) {
 				return int(g.metric("gateway_items_received_total")) == total
 			})
 			grown.checkReported(t, g)
+			// Everything is decided anew, and what is known stays known.
+			g.reload(prod(with(`{action: drop, source_labels: [__name__], regex: "debug_.*"}`)))
 			s.appendRounds(7, 2, append(before, userSeries(routes, users)...))
 			total += 2 * (len(before) + users)
 			s.delivered(rc.got, 9*len(before)+6*admitted, 20*time.Second)
@@ -65,6 +70,56 @@ func TestGuardPrometheus(t *testing.T) {
 	f(v2, "values_per_label", 25, 25)
 	f(v2, "active_series", 60, 20)
 	f(v1, "active_series", 60, 20)
+}
+
+// A gateway that is restarted at its limit knows nobody. The warm-up lets those who were there find their place again.
+func TestGuardRestart(t *testing.T) {
+	t.Parallel()
+	const routes, users, limit = 10, 30, 40
+	rc := newPromReceiver(t, v1)
+	g := startGateway(t, "    upstreams:\n"+newUpstream(t, rc).yaml("prometheus", "/api/v1/push", "")+
+		fmt.Sprintf("    metrics: {limits: {active_series_per_metric: %d}}\n", limit))
+	s := newPromSender(t, g.http, v1, nil)
+	established := append(healthySeries(routes, 0), userSeries(routes, users)...)
+	s.appendRounds(0, 2, established)
+	s.delivered(rc.got, s.want.len(), 20*time.Second)
+	g.kill()
+	g.start()
+	s.appendRounds(2, 2, append(userSeries(routes, users+8)[users:], established...))
+	s.delivered(rc.got, s.want.len(), 20*time.Second)
+	s.want.checkEqual(t, "on the wire", rc.got)
+	if s.failed() != 0 {
+		t.Errorf("the sender counts %s, want nothing failed", s.state())
+	}
+	s.appendRounds(4, 1, userSeries(routes, users+20))
+	eventually(t, 20*time.Second, "what is over 1.2 times the limit is refused", func() bool {
+		s.rs.Notify()
+		return g.metric("gateway_items_received_total") == 2*48+50
+	})
+	g.checkBooks(map[string]float64{"active_series_per_metric": 12})
+}
+
+// Limits that observe refuse nothing, and tell all the same.
+func TestGuardObserve(t *testing.T) {
+	t.Parallel()
+	rc := newPromReceiver(t, v2)
+	g := newStrictGateway(t, "    upstreams:\n"+newUpstream(t, rc).yaml("prometheus", "/api/v1/push", "")+
+		"    metrics: {limits: {active_series_per_metric: 30, values_per_label: 25, on_cardinality: observe}}\n")
+	s := newPromSender(t, g.http, v2, nil)
+	s.appendRounds(0, 1, append(healthySeries(10, 10), userSeries(10, 100)...))
+	s.delivered(rc.got, s.want.len(), 20*time.Second)
+	s.want.checkEqual(t, "on the wire", rc.got)
+	if s.failed() != 0 || s.retried() != 0 {
+		t.Errorf("the sender counts %s, want none failed or retried", s.state())
+	}
+	g.checkBooks(map[string]float64{})
+	if n := g.metric("gateway_items_observed_total"); n < 75 || n > 80 {
+		t.Errorf("gateway_items_observed_total is %g, want each series over a limit once", n)
+	}
+	refusals := g.cardinality("metrics").Environments[0].Refusals
+	if len(refusals) == 0 || !refusals[0].Observed || refusals[0].Metric != "requests_total" || refusals[0].Label != "user_id" {
+		t.Errorf("the status API reports %+v, want what would have been refused", refusals)
+	}
 }
 
 // healthySeries is what the app had before: counters by route, and other metrics.

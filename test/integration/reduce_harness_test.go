@@ -114,8 +114,8 @@ type cardinality struct {
 
 type refusalReport struct {
 	Client, Metric, Label, Reason, Key string
-	Limit, Count                       int
-	Refused                            int
+	Limit, Count, Refused              int
+	Observed                           bool
 }
 
 func (g *gateway) cardinality(signal string) cardinality {
