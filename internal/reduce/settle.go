@@ -42,7 +42,7 @@ func (p *Push) settle(i int) {
 	switch {
 	case p.suspended():
 		p.suspend(i, key, generation)
-	case key == s.Key:
+	case key == s.Key && res.Change == nil: // what a rule adds and then moves to metadata is not in the key
 		p.stay(i, series.Counted, key, identity, generation)
 	default:
 		var number uint32
