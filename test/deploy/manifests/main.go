@@ -59,12 +59,13 @@ func (o object) key() string { return o.str("kind") + "/" + o.str("metadata", "n
 func load(r io.Reader) ([]object, error) {
 	var list []object
 	for d := yaml.NewDecoder(r); ; {
-		var o object
-		if err := d.Decode(&o); err == io.EOF {
+		var doc map[string]any
+		if err := d.Decode(&doc); err == io.EOF {
 			return list, nil
 		} else if err != nil {
 			return nil, err
 		}
+		o := object(doc)
 		if o == nil || o.str("metadata", "annotations", "helm.sh/hook") != "" {
 			continue
 		}
@@ -76,14 +77,19 @@ func load(r io.Reader) ([]object, error) {
 	}
 }
 
-// split writes the objects of kinds into dir, without a namespace: an overlay names it.
+// split writes the objects of kinds into dir, without a namespace: an overlay names it. The kind of a ConfigMap other than
+// the gateway's is Dashboard here.
 func split(r io.Reader, dir string, kinds []string) error {
 	list, err := load(r)
 	if err != nil {
 		return err
 	}
 	for _, o := range list {
-		if !slices.Contains(kinds, o.str("kind")) {
+		kind := o.str("kind")
+		if kind == "ConfigMap" && o.str("data", "gateway.yaml") == "" {
+			kind = "Dashboard"
+		}
+		if !slices.Contains(kinds, kind) {
 			continue
 		}
 		delete(o["metadata"].(map[string]any), "namespace")
@@ -182,10 +188,31 @@ func differences(path string, a, b any) []string {
 	if aok && bok {
 		return differences(path, al, bl)
 	}
+	if as, ok := a.(string); ok {
+		if bs, ok := b.(string); ok {
+			a, b = firstDifference(as, bs)
+		}
+	}
 	if !reflect.DeepEqual(a, b) {
 		return []string{fmt.Sprintf("%s: %v, and %v", path, a, b)}
 	}
 	return nil
+}
+
+// firstDifference returns the first lines in which two texts differ.
+func firstDifference(a, b string) (string, string) {
+	al, bl := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range max(len(al), len(bl)) {
+		switch {
+		case i >= len(al):
+			return "", bl[i]
+		case i >= len(bl):
+			return al[i], ""
+		case al[i] != bl[i]:
+			return al[i], bl[i]
+		}
+	}
+	return "", ""
 }
 
 // byName turns a list of objects with names into a map of them.
