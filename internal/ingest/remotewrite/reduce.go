@@ -167,8 +167,8 @@ func (d *reduction) index(raw []byte, advance func(msg []byte, f *wire.Field) []
 // fate is what becomes of a series that leaves.
 type fate struct {
 	change *labels.Change
-	// unstale: without its stale markers.
-	unstale bool
+	// unstale: without its stale markers. sorted: its labels came as Series.Sorted says.
+	unstale, sorted bool
 }
 
 // plain says whether nothing but stamps comes to the series.
@@ -176,11 +176,11 @@ func (f fate) plain() bool { return f.change == nil && !f.unstale }
 
 // fate of series i, unless it is dropped or refused.
 func (d *reduction) fate(i int) (f fate, out bool) {
-	if !d.any {
-		return fate{}, true
+	if i >= len(d.all) {
+		return fate{}, true // nobody was asked
 	}
 	s := &d.all[i]
-	return fate{s.Change, s.DropStale && s.Stale > 0}, s.Verdict.Out()
+	return fate{s.Change, s.DropStale && s.Stale > 0, s.Sorted}, s.Verdict.Out()
 }
 
 // leaves is fate for an encoder, which is told of a series that is left without anything too, and wants to know what is gone.
