@@ -31,62 +31,79 @@ func ungzip(b []byte) []byte {
 	return out
 }
 
-// play runs a short, fast demo over a stand-in.
-func play(t *testing.T, g *standIn, change func(*Options)) (string, error) {
+// viewer ends a demo when it has seen what it came for.
+type viewer struct {
+	strings.Builder
+	want []string
+	end  func()
+}
+
+func (v *viewer) Write(b []byte) (int, error) {
+	v.Builder.Write(b)
+	if len(v.missing()) == 0 {
+		v.end()
+	}
+	return len(b), nil
+}
+
+func (v *viewer) missing() (out []string) {
+	for _, w := range v.want {
+		if !strings.Contains(v.String(), w) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// play runs a fast demo over a stand-in until it has shown all of want, but not for ever. summary is what it ends with.
+func play(t *testing.T, g *standIn, want ...string) (out *viewer, summary string, err error) {
 	t.Helper()
-	var out bytes.Buffer
-	o := Options{
-		Start: g.start, Out: &out, Duration: 1500 * time.Millisecond,
-		Pace: 20 * time.Millisecond, FaultEvery: 60 * time.Millisecond, DrawEvery: 400 * time.Millisecond, Seed: 7,
-	}
-	if change != nil {
-		change(&o)
-	}
-	err := Run(t.Context(), o)
-	return out.String(), err
+	ctx, end := context.WithTimeout(t.Context(), 20*time.Second)
+	defer end()
+	out = &viewer{want: want, end: end}
+	err = Run(ctx, Options{Start: g.start, Out: out, Pace: 20 * time.Millisecond, FaultEvery: 60 * time.Millisecond, DrawEvery: 100 * time.Millisecond, Seed: 7})
+	all := out.String()
+	return out, all[max(0, strings.LastIndex(all, " pushes with ")):], err
 }
 
 func TestDemoBalances(t *testing.T) {
-	out, err := play(t, &standIn{}, nil)
+	out, summary, err := play(t, &standIn{},
+		"prod-metrics 53715", "prod-logs 25836", "prod-otlp 123456", "dev-metrics 61042", "dev-logs 30417", "dev-otlp 240977",
+		"RW 1.0", "RW 2.0", "Loki JSON", "OTLP gRPC", "OTLP JSON", "200×", "204×", "OK×", "401×", "429×", "400×", "intruder",
+		"samples of go_gc_cycles_total dropped", "without the label pod_uid", "label pod moved", "keep the label replica",
+		"new values of user_id refused", "20 items refused (values_per_label)", "api/v1/status/collisions")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{
-		"prod-metrics 53715", "prod-logs 25836", "prod-otlp 123456", "dev-metrics 61042", "dev-logs 30417", "dev-otlp 240977",
-		"RW 1.0", "RW 2.0", "Loki JSON", "OTLP gRPC", "OTLP JSON", "200×", "204×", "OK×", "401×", "429×",
-		"✓ balanced", "lost 0", "intruder", "Nothing was lost", "acknowledged items arrived",
-		"samples of go_gc_cycles_total dropped", "without the label pod_uid", "label pod moved", "keep the label replica",
-		"new values of user_id refused", "20 items refused (values_per_label)", "api/v1/status/collisions",
-	} {
-		if !strings.Contains(out, want) {
-			t.Errorf("the view lacks %q", want)
+	if m := out.missing(); len(m) > 0 {
+		t.Errorf("the view lacks %q:\n%s", m, out)
+	}
+	for _, want := range []string{"✓ balanced", "lost 0", "Nothing was lost", "acknowledged items arrived"} {
+		if !strings.Contains(summary, want) {
+			t.Errorf("the summary lacks %q:\n%s", want, summary)
 		}
 	}
-	if strings.Contains(out, "\x1b") {
+	if strings.Contains(out.String(), "\x1b") {
 		t.Error("escape sequences on what is no terminal")
-	}
-	if t.Failed() {
-		t.Log(out)
 	}
 }
 
 // A gateway that is not right must not look right.
 func TestDemoNotices(t *testing.T) {
-	f := func(name, want string, misbehave func(*standIn)) {
+	f := func(name, fine string, misbehave func(*standIn)) {
 		t.Helper()
 		var g standIn
 		misbehave(&g)
-		out, err := play(t, &g, func(o *Options) { o.Duration = 500 * time.Millisecond })
-		if !errors.Is(err, ErrUnbalanced) || !strings.Contains(out, "NOT BALANCED") || strings.Contains(out, want) {
-			t.Errorf("%s: %v, and the output has %q, or no verdict:\n%s", name, err, want, out[max(0, len(out)-600):])
+		_, summary, err := play(t, &g, "NOT BALANCED")
+		if !errors.Is(err, ErrUnbalanced) || !strings.Contains(summary, "NOT BALANCED") || strings.Contains(summary, fine) {
+			t.Errorf("%s: %v, and the summary has %q, or no verdict:\n%s", name, err, fine, summary)
 		}
 	}
-	last := func(s string) string { return "  " + s + "  " }
 	f("lost", "lost 0 ", func(g *standIn) { g.lie.Store(true) })
-	f("doubled", last("doubled 0"), func(g *standIn) { g.double.Store(true) })
-	f("not stamped", last("misplaced 0"), func(g *standIn) { g.unstamped.Store(true) })
-	f("changed", last("altered 0"), func(g *standIn) { g.garble.Store(true) })
-	f("not dropped", last("altered 0"), func(g *standIn) { g.unruly.Store(true) })
+	f("doubled", "  doubled 0  ", func(g *standIn) { g.double.Store(true) })
+	f("not stamped", "  misplaced 0  ", func(g *standIn) { g.unstamped.Store(true) })
+	f("changed", "  altered 0  ", func(g *standIn) { g.garble.Store(true) })
+	f("not dropped", "  altered 0  ", func(g *standIn) { g.unruly.Store(true) })
 	f("refused in secret", "lost 0 ", func(g *standIn) { g.greedy.Store(true) })
 }
 

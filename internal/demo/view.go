@@ -264,9 +264,9 @@ func lessLines(s snapshot) (out [][]text) {
 	}
 	line(t.dropped, "rule", "/metrics: gateway_rule_items_dropped_total", "%s samples of %s dropped", count(t.dropped), uselessMetric)
 	line(t.removed, "rule", "/api/v1/explain", "%s samples arrived without the label %s", count(t.removed), uselessLabel)
-	line(t.moved, "logs", "/metrics: gateway_structured_metadata_added_bytes_total", "label %s moved from the stream to the metadata of %s lines", streamLabel, count(t.moved))
-	line(t.kept, "collision", "/api/v1/status/collisions", "%s samples keep the label %s: without it two live series would be one", count(t.kept), neededLabel)
-	line(t.limited, "guard", "/api/v1/status/cardinality", "%s samples with new values of %s refused, all else of that sender arrived", count(t.limited), carelessLabel)
+	line(t.moved, "logs", "/metrics: gateway_structured_metadata_added_bytes_total", "label %s moved to the metadata of %s lines", streamLabel, count(t.moved))
+	line(t.kept, "collision", "/api/v1/status/collisions", "%s samples keep the label %s, or two series would be one", count(t.kept), neededLabel)
+	line(t.limited, "guard", "/api/v1/status/cardinality", "%s samples with new values of %s refused, the rest arrived", count(t.limited), carelessLabel)
 	return out
 }
 
