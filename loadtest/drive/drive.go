@@ -65,7 +65,7 @@ type Outcome struct {
 	Unknown  digest.Sum
 	// Answers counts pushes by status. 0: there was none.
 	Answers map[int]uint64
-	// Latency of accepted pushes, from when they were to begin, Service from when they did, and Refusal of all others.
+	// Latency of accepted pushes, from when they were to begin, and Service from when they did; Refusal of all others, likewise.
 	Latency, Service, Refusal Histogram
 	// Error is one of those that were met instead of an answer.
 	Error error

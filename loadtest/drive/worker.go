@@ -88,7 +88,7 @@ func (w *worker) one(n uint64, begin time.Time) {
 		w.out.Elapsed = time.Since(w.start)
 		return
 	}
-	w.out.Refusal.Add(took)
+	w.out.Refusal.Add(time.Since(sent))
 	if status == 0 || status == http.StatusBadGateway || status == http.StatusGatewayTimeout {
 		w.out.Unknown.Add(p.Sum)
 	}
