@@ -146,9 +146,9 @@ func (g *generation) intern(c *labels.Change, text []byte) (kept *labels.Change,
 		return kept, 0, text, false
 	}
 	n := uint32(len(all))
-	all = append(all, kept)
+	grown := append(all, kept) // another variable than all, which this one alone would take to the heap
 	g.byText[string(text)] = n
-	g.changes.Store(&all)
+	g.changes.Store(&grown)
 	return kept, n, text, true
 }
 

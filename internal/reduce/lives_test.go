@@ -272,3 +272,32 @@ func TestClockThatIsWrong(t *testing.T) {
 	r.wait(75 * time.Second)
 	r.want(p, []sent{at("m,pod=a", 75), at("m,pod=b", 75)}, "m,pod=a", "m,pod=b")
 }
+
+// TestPolicyInForceNoMore: a push that began before a reload finishes under its own rules, and still corrupts nothing.
+func TestPolicyInForceNoMore(t *testing.T) {
+	r := newRig(t, Options{})
+	old := r.metrics(dropPod)
+	r.want(old, []sent{at("m,pod=a", 0)}, "m")
+	r.metrics(`[{action: labeldrop, regex: zone}]`)
+	r.want(old, []sent{at("m,pod=b", 7)}, "m")
+	r.want(old, []sent{at("m,pod=a", 15), at("m,pod=b", 22)}, "m,pod=a", "m,pod=b")
+	r.drain()
+}
+
+// TestRejectNamesBoth: the first writer is shown when it comes again, in a push of its own and by another client.
+func TestRejectNamesBoth(t *testing.T) {
+	r := newRig(t, Options{})
+	ps := r.policies(dropPod, []string{"one", "two"}, reject)
+	r.want(ps[0], []sent{at("m,pod=a", 0)}, "m")
+	r.want(ps[1], []sent{at("m,pod=b", 0)}, "refused")
+	if c := r.Collisions(); len(c) != 1 || len(c[0].Series) != 1 || c[0].Rule != -1 {
+		t.Errorf("collisions %+v, want one with one series", c)
+	}
+	r.want(ps[0], []sent{at("m,pod=a", 15)}, "m")
+	if c := r.Collisions(); len(c) != 1 || len(c[0].Series) != 2 || c[0].Rule != 0 || len(c[0].Clients) != 2 {
+		t.Errorf("collisions %+v, want both series and both clients", c)
+	}
+	if log := r.log.String(); strings.Count(log, "\n") != 1 || !strings.Contains(log, "pod=\\\"a") {
+		t.Errorf("log %q, want one line with both", log)
+	}
+}
