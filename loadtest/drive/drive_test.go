@@ -124,3 +124,18 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		t.Errorf("%d pushes, want 1", out.Pushes)
 	}
 }
+
+// TestEarlyRefusal: a server that answers before it has read leaves the transport reading a push while the next is made.
+func TestEarlyRefusal(t *testing.T) {
+	l := load(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	work, err := generate.New(generate.Spec{Kind: generate.RemoteWriteV1, Items: 2000, Series: 4000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Work, l.Conns = work, 4
+	out := l.Run(t.Context(), 60, nil)
+	// Where the connection was closed meanwhile there may be no answer.
+	if out.Pushes != 0 || out.Answers[0]+out.Answers[503] != 60 {
+		t.Errorf("%v, %v", out.Answers, out.Error)
+	}
+}

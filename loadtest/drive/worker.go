@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -96,40 +97,11 @@ func (w *worker) one(n uint64, begin time.Time) {
 
 // send returns the status of the answer; of a gRPC call 200 stands for OK and 503 for what may be tried again.
 func (w *worker) send(c Client, p *generate.Push) (status int, err error) {
-	path, body, grpc := p.Path, p.Body, w.load.Transport == GRPC
-	if grpc {
-		path = p.Method
-		w.frame = append(w.frame[:0], 0)
-		if p.Encoding != "" && p.Encoding != "identity" {
-			w.frame[0] = 1
-		}
-		w.frame = binary.BigEndian.AppendUint32(w.frame, uint32(len(p.Body)))
-		w.frame = append(w.frame, p.Body...)
-		body = w.frame
-	}
-	req, err := http.NewRequest(http.MethodPost, w.load.URL+path, bytes.NewReader(body))
+	req, body, err := w.request(c, p)
 	if err != nil {
 		return 0, err
 	}
-	req.GetBody = nil // a push is sent once
-	h := req.Header
-	h.Set("User-Agent", "loadtest")
-	if c.Token != "" {
-		h.Set("Authorization", "Bearer "+c.Token)
-	}
-	switch {
-	case grpc:
-		h.Set("Content-Type", "application/grpc")
-		h.Set("Te", "trailers")
-		if w.frame[0] == 1 {
-			h.Set("Grpc-Encoding", p.Encoding)
-		}
-	default:
-		h.Set("Content-Type", p.ContentType)
-		if p.Encoding != "" && p.Encoding != "identity" {
-			h.Set("Content-Encoding", p.Encoding)
-		}
-	}
+	defer body.wait() // the push is made anew in the same memory
 	res, err := w.client.Do(req)
 	if err != nil {
 		return 0, err
@@ -140,14 +112,79 @@ func (w *worker) send(c Client, p *generate.Push) (status int, err error) {
 		return 0, err
 	}
 	status = res.StatusCode
-	if grpc && status == http.StatusOK {
+	if w.load.Transport == GRPC && status == http.StatusOK {
 		status = ofGRPC(res)
 	}
 	if status/100 != 2 {
-		return status, fmt.Errorf("%s: %d %.300s%s", path, status, text, res.Header.Get("Grpc-Message")+res.Trailer.Get("Grpc-Message"))
+		return status, fmt.Errorf("%s: %d %.300s%s", req.URL.Path, status, text, res.Header.Get("Grpc-Message")+res.Trailer.Get("Grpc-Message"))
 	}
 	return status, nil
 }
+
+// request is a push as it travels.
+func (w *worker) request(c Client, p *generate.Push) (*http.Request, *body, error) {
+	encoding := p.Encoding
+	if encoding == "identity" {
+		encoding = ""
+	}
+	path, content, grpc := p.Path, p.Body, w.load.Transport == GRPC
+	if grpc {
+		path = p.Method
+		w.frame = append(w.frame[:0], 0)
+		if encoding != "" {
+			w.frame[0] = 1
+		}
+		w.frame = binary.BigEndian.AppendUint32(w.frame, uint32(len(p.Body)))
+		w.frame = append(w.frame, p.Body...)
+		content = w.frame
+	}
+	b := newBody(content)
+	req, err := http.NewRequest(http.MethodPost, w.load.URL+path, b)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.ContentLength = int64(len(content))
+	set := func(name, value string) {
+		if value != "" {
+			req.Header.Set(name, value)
+		}
+	}
+	set("User-Agent", "loadtest")
+	if c.Token != "" {
+		set("Authorization", "Bearer "+c.Token)
+	}
+	if grpc {
+		set("Content-Type", "application/grpc")
+		set("Te", "trailers")
+		set("Grpc-Encoding", encoding)
+	} else {
+		set("Content-Type", p.ContentType)
+		set("Content-Encoding", encoding)
+	}
+	return req, b, nil
+}
+
+// body is a body that tells when its bytes are free: an http.Transport may read it after the answer has come. It has no
+// GetBody, so that a push is sent once.
+type body struct {
+	bytes.Reader
+	once sync.Once
+	free chan struct{}
+}
+
+func newBody(content []byte) *body {
+	b := &body{free: make(chan struct{})}
+	b.Reset(content)
+	return b
+}
+
+// Close is called by the transport, once or more, when it is done with it.
+func (b *body) Close() error {
+	b.once.Do(func() { close(b.free) })
+	return nil
+}
+
+func (b *body) wait() { <-b.free }
 
 // ofGRPC is the HTTP status that stands for the gRPC code of an answer.
 func ofGRPC(res *http.Response) int {

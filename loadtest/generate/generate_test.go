@@ -69,7 +69,7 @@ func TestTemplatesDecompress(t *testing.T) {
 		}
 	}
 	at := time.UnixMilli(1_790_000_000_999)
-	f(Spec{Kind: RemoteWriteV1}, at, func(raw []byte) {
+	f(Spec{Kind: RemoteWriteV1, Series: 4000}, at, func(raw []byte) {
 		var req prompb.WriteRequest
 		if err := req.Unmarshal(raw); err != nil || len(req.Timeseries) != 2000 {
 			t.Fatal(err, len(req.Timeseries))
@@ -102,7 +102,7 @@ func TestTemplatesDecompress(t *testing.T) {
 	})
 	for _, ms := range []int64{0, 1, 268, 269, 999} {
 		at := time.UnixMilli(1_790_000_000_000 + ms)
-		f(Spec{Kind: Loki, Series: 10_000}, at, func(raw []byte) {
+		f(Spec{Kind: Loki, Series: 5000}, at, func(raw []byte) {
 			var req lokipush.PushRequest
 			if err := req.Unmarshal(raw); err != nil || len(req.Streams) != 20 {
 				t.Fatal(err, len(req.Streams))
