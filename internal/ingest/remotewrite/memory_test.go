@@ -141,7 +141,7 @@ func greedyPushes() []greedy {
 		{"a wide series", V1, wire.AppendBytes(nil, v1Series, []byte(wide+"\x12\x00")), 200},
 		{"a wide exemplar", V1, wire.AppendBytes(nil, v1Series, wire.AppendString(nil, v1Exemplars, wide)), 300},
 		{"symbols of nothing", V2, empty, 5},
-		{"metadata of many metrics, 2.0", V2, requestV2(append([]string{"", "__name__"}, names...), families...), 9},
+		{"metadata of many metrics, 2.0", V2, requestV2(append([]string{"", "__name__"}, names...), families...), 10},
 		{"a wide series, 2.0", V2, requestV2([]string{"", "a"}, seriesV2([]byte(strings.Repeat("\x01\x01", maxLabels)), oneSample...)), 200},
 		{"a wide exemplar, 2.0", V2, requestV2([]string{"", "a"}, wire.AppendBytes(nil, v2Exemplars, wire.AppendBytes(nil, 1, make([]byte, 2*maxLabels)))), 200},
 		{"refs to nowhere in a large table", V2, requestV2(append([]string{"", "__name__", "up"}, make([]string, large/2)...), seriesV2([]byte{1, 2, 3}, oneSample...)), 5},

@@ -32,6 +32,9 @@ type batchV2 struct {
 	badCount ingest.Count
 	badText  string
 
+	reducer   *ingest.Reducer // whose Series are filled while the push is checked; nil: none are
+	ss        []ingest.Series // one for each series that is not bad, which Reduce will have judged
+	pairs     []pair          // what is known of each symbol; nil: nothing
 	reduction reduction
 	books     booking
 	table     []uint32 // where in raw the length of each symbol stands; built when first needed
@@ -41,16 +44,38 @@ type batchV2 struct {
 	final     []label  // the same, with room for labels that come by a Change too
 }
 
-func decodeV2(raw []byte, _ ingest.Content) (ingest.Batch, error) {
+func decodeV2(raw []byte, c ingest.Content) (ingest.Batch, error) {
 	b := &batchV2{raw: raw}
 	err := b.checkRequest()
 	if err == nil {
+		err = b.prepareFor(c.Reducer)
+	}
+	if err == nil {
 		err = b.checkAllSeries()
+	}
+	if b.books.err != nil {
+		return nil, b.books.err
 	}
 	if err != nil {
 		return nil, ingest.Malformed("remote_write 2.0 push", err)
 	}
 	return b, nil
+}
+
+// prepareFor makes room for what r wants to know of each series. r may be nil.
+func (b *batchV2) prepareFor(r *ingest.Reducer) (err error) {
+	if r == nil || r.Judge == nil || b.series == 0 {
+		return nil
+	}
+	b.reducer = r
+	if b.ss, err = b.books.series(r, b.series); err != nil {
+		return err
+	}
+	if b.index() && pairBytes*b.symbols <= 4*len(b.raw) { // a push of empty symbols is not worth it
+		b.pairs, _ = room(&b.books, b.pairs, b.symbols)
+		b.pairs = b.pairs[:min(b.symbols, cap(b.pairs))]
+	}
+	return b.books.err
 }
 
 // checkRequest counts symbols and series. Series are looked at later: their symbols may come after them.
@@ -97,26 +122,41 @@ func (b *batchV2) checkAllSeries() (err error) {
 		if f.Num != v2Series {
 			continue
 		}
-		c := seriesChecker{symbols: uint32(b.symbols)}
-		if err = c.check(f.Data); err != nil {
-			return fmt.Errorf("series %d: %w", n, err)
-		}
-		b.count = b.count.Add(c.count)
-		b.disorder = b.disorder || c.late
-		b.ragged = b.ragged || c.late || c.refFields != 1 || c.unpacked
-		b.most = max(b.most, c.most)
-		if c.fault == nil {
-			b.unknowns += c.unknowns
-			if c.metadata.said() {
-				b.metadata++
+		if b.pairs == nil || !b.takeKnown(f.Data, &b.ss[n-b.bad]) {
+			if err = b.takeSeries(f.Data, n); err != nil {
+				return fmt.Errorf("series %d: %w", n, err)
 			}
-		} else {
-			if b.bad++; b.bad == 1 {
-				b.badText = fmt.Sprintf("series %d%s: %v", n, b.nameOf(f.Data), c.fault)
-			}
-			b.badCount = b.badCount.Add(c.count)
 		}
 		n++
+	}
+	b.ss = b.ss[:max(0, len(b.ss)-b.bad)]
+	return nil
+}
+
+// takeSeries checks series n, counts what is in it and fills its Series, if somebody wants it.
+func (b *batchV2) takeSeries(series []byte, n int) error {
+	c := seriesChecker{symbols: uint32(b.symbols)}
+	if err := c.check(series); err != nil {
+		return err
+	}
+	ragged := c.late || c.refFields != 1 || c.unpacked
+	b.count = b.count.Add(c.count)
+	b.disorder = b.disorder || c.late
+	b.ragged = b.ragged || ragged
+	b.most = max(b.most, c.most)
+	if c.fault != nil {
+		if b.bad++; b.bad == 1 {
+			b.badText = fmt.Sprintf("series %d%s: %v", n, b.nameOf(series), c.fault)
+		}
+		b.badCount = b.badCount.Add(c.count)
+		return nil
+	}
+	b.unknowns += c.unknowns
+	if c.metadata.said() {
+		b.metadata++
+	}
+	if b.ss != nil && !b.measure(&b.ss[n-b.bad], series, ragged) {
+		return b.books.err
 	}
 	return nil
 }
@@ -292,23 +332,20 @@ func (b *batchV2) Reduce(r *ingest.Reducer) error {
 	if r.Judge == nil || b.series == b.bad {
 		return nil
 	}
-	ss, overloaded := r.Room(b.series - b.bad)
-	if overloaded != nil {
-		return overloaded
+	if b.ss == nil {
+		// Nobody told Decode.
+		again := batchV2{raw: b.raw, symbols: b.symbols, series: b.series}
+		err := again.prepareFor(r)
+		if err == nil {
+			err = again.checkAllSeries()
+		}
+		if err != nil {
+			return err // no room
+		}
+		b.ss, b.table = again.ss, again.table
 	}
 	b.books.charge = r.Charge
-	if !b.books.take(indexEntry*len(ss)) || !b.index() {
-		return b.books.err
-	}
-	var f wire.Field
-	msg := b.raw
-	for i := range ss {
-		msg = b.nextSeries(msg, &f)
-		if !b.measure(&ss[i], f.Data, r) {
-			return b.books.err
-		}
-	}
-	b.reduction.judge(r, ss, func(i int, set *labels.Set) {
+	b.reduction.judge(r, b.ss, func(i int, set *labels.Set) {
 		v := viewer{r: r, set: set, stamps: r.Stamps}
 		for refs := (refs{msg: b.reduction.at(i, b.raw, b.nextSeries)}); ; {
 			name, value, ok := refs.pair()
@@ -330,12 +367,12 @@ func (b *batchV2) nextSeries(msg []byte, f *wire.Field) (rest []byte) {
 	return msg
 }
 
-// measure fills s with what series is, unless there is no room.
-func (b *batchV2) measure(s *ingest.Series, series []byte, r *ingest.Reducer) bool {
-	k := newKeyer(r.Keys, s)
+// measure fills s with what series is, unless there is no room. ragged: its refs are not one packed field at its start.
+func (b *batchV2) measure(s *ingest.Series, series []byte, ragged bool) bool {
+	k := newKeyer(b.reducer.Keys, s)
 	var f wire.Field
 	rest, refs := series, refs{msg: series}
-	if !b.ragged {
+	if !ragged {
 		rest = next(series, &f)
 		refs.msg, refs.packed = nil, f.Data
 	}
@@ -352,12 +389,13 @@ func (b *batchV2) measure(s *ingest.Series, series []byte, r *ingest.Reducer) bo
 	}
 	if !k.ordered {
 		var ok bool
-		if b.scratch, ok = room(&b.books, b.scratch, b.most+len(r.Stamps)); !ok {
+		if b.scratch, ok = room(&b.books, b.scratch, b.most+len(b.reducer.Stamps)); !ok {
 			return false
 		}
 		k.again(b.collect(b.scratch, series))
 	}
-	s.Key, s.Overwritten = r.Keys.End()
+	s.Key, s.Overwritten = k.h.End()
+	s.Sorted = k.ordered && !k.empty && !ragged
 	return true
 }
 
