@@ -209,7 +209,7 @@ func (b *batchV2) rewrite(dst []byte, f *wire.Field, stamps []label, fate fate) 
 	if !b.ragged {
 		var g wire.Field
 		rest = next(rest, &g)
-		if out, ok := b.merge(dst, g.Data, stamps, added, fate.change); ok {
+		if out, ok := b.merge(dst, g.Data, stamps, added, fate); ok {
 			b.useAll(out[labelsAt:])
 			return wire.CloseMessage(b.appendRest(out, rest, fate.unstale), mark)
 		}
@@ -273,10 +273,11 @@ func (b *batchV2) appendRest(dst, series []byte, unstale bool) []byte {
 
 // merge appends packed refs as stamps and change make them, in one walk and by copying the stretches between what differs.
 // It gives up where they are not strictly sorted or a value is empty. See mergeV1, which does the same with labels.
-func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, c *labels.Change) ([]byte, bool) {
+func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, fate fate) ([]byte, bool) {
 	dst, mark := wire.OpenMessage(dst, v2Refs, len(packed)+added)
 	var prev []byte
 	var add []labels.Label
+	c := fate.change
 	if c != nil {
 		add = c.Add
 	}
@@ -285,13 +286,24 @@ func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, c *labels
 		at := len(packed) - len(r.packed)
 		nameRef, valueRef, _ := r.pair()
 		end := len(packed) - len(r.packed)
+		if fate.sorted && done == len(stamps) && len(add) == 0 {
+			if c == nil {
+				break // the rest is as it was
+			}
+			if !c.Keeps(i) {
+				dst = append(dst, packed[copied:at]...)
+				copied = end
+			}
+			i++
+			continue
+		}
 		name := b.symbol(nameRef)
-		if len(b.symbol(valueRef)) == 0 || !ascends(prev, name) {
+		if !fate.sorted && (len(b.symbol(valueRef)) == 0 || !ascends(prev, name)) {
 			return dst, false
 		}
 		prev = name
 		overwritten := false
-		for done < len(stamps) && string(stamps[done].name) <= string(name) {
+		for done < len(stamps) && !ascends(name, stamps[done].name) {
 			dst = append(dst, packed[copied:at]...)
 			copied = at
 			dst, add = b.appendAdded(dst, add, stamps[done].name)
@@ -306,7 +318,7 @@ func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, c *labels
 			copied = end
 			continue
 		}
-		if c != nil && len(add) > 0 && add[0].Name < string(name) {
+		if c != nil && len(add) > 0 && ascends(bytesOf(add[0].Name), name) {
 			dst = append(dst, packed[copied:at]...)
 			copied = at
 			dst, add = b.appendAdded(dst, add, name)
