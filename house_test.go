@@ -40,13 +40,11 @@ var arrows = map[string][]string{
 	"internal/tenant":             {"internal/fault", "internal/secret"},
 	"internal/demo":               {"internal/fakecloud"},
 	// The load test shares nothing with what it measures but the protobuf walker.
-	"loadtest":          {"loadtest/drive", "loadtest/generate", "loadtest/report", "loadtest/run", "loadtest/sink"},
+	"loadtest":          {"loadtest/digest", "loadtest/drive", "loadtest/generate", "loadtest/measure", "loadtest/report", "loadtest/sink"},
 	"loadtest/digest":   {"internal/wire"},
-	"loadtest/drive":    {"loadtest/digest", "loadtest/generate", "loadtest/report"},
+	"loadtest/drive":    {"loadtest/digest", "loadtest/generate"},
 	"loadtest/generate": {"internal/wire", "loadtest/digest"},
-	"loadtest/report":   {},
-	"loadtest/run":      {"loadtest/digest", "loadtest/drive", "loadtest/generate", "loadtest/report", "loadtest/sink"},
-	"loadtest/sink":     {"internal/wire", "loadtest/digest"},
+	"loadtest/sink":     {"loadtest/digest"},
 }
 
 // sources calls f for every Go file of the module, with its folder as the module names it.

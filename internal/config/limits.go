@@ -37,7 +37,7 @@ type Limits struct {
 	// ValuesPerLabel counts distinct values of one label of one metric; for metrics. Over it new series with new values are
 	// refused.
 	ValuesPerLabel int `yaml:"values_per_label,omitempty"`
-	// OnCardinality is what happens over ActiveSeries, ActiveSeriesPerMetric and ValuesPerLabel: reject, or observe, which
+	// OnCardinality is what happens over limits on series, values, labels and lines: reject, or observe, which
 	// counts and reports what would have been refused. Default reject.
 	OnCardinality string `yaml:"on_cardinality" oneof:"reject|observe"`
 	// RefusedAnswer is the answer where items were refused: error or success. Default error.

@@ -153,7 +153,7 @@ var kinds = [...]struct {
 	Unsupported:     {"unsupported", http.StatusUnsupportedMediaType, codes.Unimplemented},
 	Malformed:       {"malformed", http.StatusBadRequest, codes.InvalidArgument},
 	TooLarge:        {"too_large", http.StatusRequestEntityTooLarge, codes.ResourceExhausted},
-	RateLimited:     {"rate_limited", http.StatusTooManyRequests, codes.ResourceExhausted},
+	RateLimited:     {"rate_limit", http.StatusTooManyRequests, codes.ResourceExhausted},
 	Overloaded:      {"overloaded", http.StatusServiceUnavailable, codes.Unavailable},
 	Rejected:        {"rejected", http.StatusBadRequest, codes.InvalidArgument},
 	Misconfigured:   {"misconfigured", http.StatusServiceUnavailable, codes.Unavailable},

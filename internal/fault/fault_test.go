@@ -27,7 +27,7 @@ func TestKinds(t *testing.T) {
 	f(Unsupported, 415, codes.Unimplemented, "unsupported")
 	f(Malformed, 400, codes.InvalidArgument, "malformed")
 	f(TooLarge, 413, codes.ResourceExhausted, "too_large")
-	f(RateLimited, 429, codes.ResourceExhausted, "rate_limited")
+	f(RateLimited, 429, codes.ResourceExhausted, "rate_limit")
 	f(Overloaded, 503, codes.Unavailable, "overloaded")
 	f(Rejected, 400, codes.InvalidArgument, "rejected")
 	f(Misconfigured, 503, codes.Unavailable, "misconfigured")
@@ -72,7 +72,7 @@ func TestStatusOverrides(t *testing.T) {
 // Backpressure changes the answer and not the cause: what is refused is still booked as over a rate limit.
 func TestBackpressure(t *testing.T) {
 	e := New(RateLimited, "x").WithAfter(time.Second).Backpressure()
-	if e.Kind != RateLimited || e.Reason() != "rate_limited" || e.HTTPStatus() != 503 || e.Code() != codes.Unavailable || e.After != time.Second {
+	if e.Kind != RateLimited || e.Reason() != "rate_limit" || e.HTTPStatus() != 503 || e.Code() != codes.Unavailable || e.After != time.Second {
 		t.Errorf("%+v answers %d %s", e, e.HTTPStatus(), e.Code())
 	}
 }

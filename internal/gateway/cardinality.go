@@ -3,10 +3,12 @@ package gateway
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/guard"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/reduce"
 )
 
@@ -47,6 +49,7 @@ func (g *Gateway) cardinality(o guard.ReportOptions) cardinalityStatus {
 		Report: g.reduce.Guard().Report(time.Now(), o), MaxSeries: g.state.Load().cfg.Server.MaxSeries,
 		Uncached: g.reduce.Uncached(), Collisions: g.reduce.Collisions(), Scope: "this replica",
 	}
+	s.Spaces = slices.DeleteFunc(s.Spaces, func(r guard.SpaceReport) bool { return r.Signal == string(ingest.Traces) }) // spans are no series
 	s.Entries, s.TableBytes = g.reduce.Entries()
 	return s
 }

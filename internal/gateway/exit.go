@@ -36,12 +36,13 @@ type failure struct {
 
 // note remembers how a call ended. That a sender did not wait says nothing of upstream.
 func (x *exit) note(at time.Time, code string, err error) {
-	switch e := fault.From(err); {
-	case err == nil:
+	if err == nil {
 		if s := at.Unix(); x.lastSuccess.Load() < s {
 			x.lastSuccess.Store(s)
 		}
-	case e.Kind != fault.Canceled:
+		return
+	}
+	if e := fault.From(err); e.Kind != fault.Canceled {
 		x.lastFailure.Store(&failure{at.UTC(), code, e.Error()})
 	}
 }

@@ -49,6 +49,7 @@ func (p *push) beginReduction() *ingest.Reducer {
 		return nil
 	}
 	p.reduction = p.policy.reduce.Begin(p.start, p.view(), p.chargeBuilt)
+	p.reduction.Most = mostShown * p.bounds().DecodedBytes
 	return &p.reduction.Reducer
 }
 
@@ -57,8 +58,17 @@ func (p *push) reduce(batch ingest.Batch) error {
 	if p.reduction == nil {
 		return nil
 	}
-	return batch.Reduce(&p.reduction.Reducer)
+	err := batch.Reduce(&p.reduction.Reducer)
+	if err == nil && p.reduction.Spent() {
+		return fault.New(fault.TooLarge, "the labels of the push, written out for each of its items, take over %d bytes, %d times server.max_decoded_bytes=%d; "+
+			"send fewer items at once, or shorter values in what they share", p.reduction.Most, mostShown, p.bounds().DecodedBytes)
+	}
+	return err
 }
+
+// mostShown is how many times server.max_decoded_bytes the labels of a push may take once symbols and resources are written
+// out for each item that rules or guard look at.
+const mostShown = 4
 
 // view is how the door of the push shows labels.
 func (p *push) view() reduce.View {

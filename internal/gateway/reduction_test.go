@@ -12,6 +12,8 @@ import (
 
 	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/prompb"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fakecloud"
 )
@@ -288,4 +290,34 @@ func TestExplain(t *testing.T) {
 	f(`{"environment":"prod","signal":"smoke","labels":"up"}`, 400, "none of")
 	f(`{"env":"prod"}`, 400, "unknown field")
 	f(`no json`, 400, "no JSON")
+}
+
+// A kilobyte on the wire may show gigabytes: an attribute of a resource is part of each of its points.
+func TestSharedAttributesAreBounded(t *testing.T) {
+	small := strings.Replace(defaultServer, "drain_delay: 0s\n", "drain_delay: 0s\n  max_decoded_bytes: 64KiB\n", 1)
+	g := start(t, small+defaultEnvironment)
+	f := func(points int, want int) {
+		t.Helper()
+		m := pmetric.NewMetrics()
+		rm := m.ResourceMetrics().AppendEmpty()
+		rm.Resource().Attributes().PutStr("shared", strings.Repeat("v", 10_000))
+		ps := rm.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+		ps.SetName("m")
+		gauge := ps.SetEmptyGauge().DataPoints()
+		for i := range points {
+			gauge.AppendEmpty().Attributes().PutInt("i", int64(i))
+		}
+		h := header("Content-Type", "application/x-protobuf")
+		h.Set("Authorization", "Bearer "+clientToken)
+		a := g.post("/v1/metrics", h, must(pmetricotlp.NewExportRequestFromMetrics(m).MarshalProto()))
+		if a.StatusCode != want || want == 413 && !strings.Contains(string(a.body), "server.max_decoded_bytes=65536") {
+			t.Errorf("%d points: %d %s, want %d", points, a.StatusCode, a.body, want)
+		}
+	}
+	f(20, 200)
+	f(100, 413)
+	if n := g.metric("gateway_items_failed_total", "code", "413"); n != 100 {
+		t.Errorf("%v items failed, want 100", n)
+	}
+	g.scrapeBooks()
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/guard"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 )
 
 // reductions is a collector of what rules, guard and rate limits know when they are asked. Its labels come from the
@@ -51,7 +52,9 @@ func (r reductions) Collect(ch chan<- prometheus.Metric) {
 	}
 	e := r.g.reduce
 	e.Guard().Each(func(s guard.Sender, active int) {
-		gauge(activeDesc, float64(active), s.Environment, s.Client, s.Signal)
+		if s.Signal != string(ingest.Traces) { // spans are no series
+			gauge(activeDesc, float64(active), s.Environment, s.Client, s.Signal)
+		}
 	})
 	e.RuleDrops(func(environment, signal, rule string, items int64) {
 		counter(ruleDropsDesc, items, environment, signal, rule)

@@ -20,7 +20,7 @@ type Explanation struct {
 	relabel.Explanation
 	// Suspended: the rules are held back for this metric, since they would make live series one; it leaves with Before.
 	Suspended bool `json:"suspended"`
-	// Guard is what limits say of the result, as a new series; empty where they say nothing.
+	// Guard is what limits refuse of the result: by its shape, and as a series that is new. Empty: nothing.
 	Guard []string `json:"guard,omitempty"`
 }
 
@@ -30,6 +30,9 @@ func (p *Policy) Explain(now time.Time, v View, ls []labels.Label) Explanation {
 	x := Explanation{Environment: s.Environment, Client: s.Client, Signal: string(s.Signal)}
 	var set labels.Set
 	for _, l := range s.Stamps {
+		if v == Attributes && s.Signal != ingest.Metrics {
+			l.Name = readOnly[0] + l.Name // spans and records are stamped on their resource
+		}
 		x.Stamps = append(x.Stamps, relabel.Label(l))
 		set.Add(l, labels.Key{}) // first, so that it wins
 	}
@@ -69,7 +72,7 @@ func (x Explanation) String() string {
 		b.WriteString("guard: nothing to say\n")
 	default:
 		for _, text := range x.Guard {
-			fmt.Fprintf(&b, "guard: would be refused if it were new: %s\n", text)
+			fmt.Fprintf(&b, "guard: %s\n", text)
 		}
 	}
 	return b.String()

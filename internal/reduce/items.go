@@ -8,6 +8,9 @@ import (
 
 // item is Reducer.Item: a log record or a span, which is no series and is known to nobody.
 func (p *Push) item(set *labels.Set) (*labels.Change, ingest.Verdict) {
+	if p.shows(set); p.Spent() {
+		return nil, ingest.Refuse
+	}
 	res := p.rules.Apply(&p.scratch, set)
 	if res.Restored > 0 {
 		p.policy.protected.Add(int64(res.Restored))

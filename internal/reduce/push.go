@@ -15,6 +15,8 @@ import (
 type Push struct {
 	// Reducer is what the door is given.
 	Reducer ingest.Reducer
+	// Most is how many bytes of labels the push may show, those of a resource counted for each of its points. 0: any number.
+	Most int
 
 	engine *Engine
 	policy *Policy
@@ -49,6 +51,8 @@ type Push struct {
 	shadowKeys      []labels.Key
 	met             uint32 // the suspension of which it is known already that it is still needed
 	hasher          labels.Hasher
+	shown           int                          // bytes of labels, without stamps
+	stamped         int                          // bytes of the stamps
 	visit           func(i int, e *series.Entry) // hit, bound once
 }
 
@@ -117,7 +121,23 @@ func (p *Policy) Begin(now time.Time, v View, charge ingest.Charge) *Push {
 		r.Metadata = p.settings.StructuredMetadata
 	}
 	push.tally.reset(len(p.settings.Rules), len(p.settings.ResourceRules))
+	push.Most, push.shown, push.stamped = 0, 0, size(r.Stamps)
 	return push
+}
+
+// Spent says whether the push has shown more than it may: then no verdict counts and it cannot leave. A few bytes can make
+// many: a symbol that all series refer to, an attribute of a resource with a million points. Each of those is hashed, and rules run
+// on it.
+func (p *Push) Spent() bool { return p.Most > 0 && p.shown > p.Most }
+
+// shows counts what a set shows.
+func (p *Push) shows(set *labels.Set) { p.shown += max(0, size(set.All)-p.stamped) }
+
+func size(ls []labels.Label) (n int) {
+	for i := range ls {
+		n += len(ls[i].Name) + len(ls[i].Value)
+	}
+	return n
 }
 
 // counts says whether what is shown in view v are series: all of metrics, and streams.
@@ -178,6 +198,9 @@ func (p *Push) judge(ss []ingest.Series, view func(i int, set *labels.Set)) {
 	for p.rounds = 0; p.again && p.rounds < maxRounds; p.rounds++ {
 		p.round()
 	}
+	if p.Spent() {
+		return
+	}
 	p.engine.collisions.complete(p)
 	p.describe()
 }
@@ -197,6 +220,10 @@ func (p *Push) round() {
 	}
 	p.engine.table.Probe(p.keys, p.minute, p.visit)
 	for i := range p.marks {
+		if p.Spent() {
+			p.again = false
+			return
+		}
 		m := &p.marks[i]
 		switch m.state {
 		case unknown:
@@ -274,6 +301,9 @@ func lived(e *series.Entry, s *ingest.Series) {
 func (p *Push) look(i int) {
 	p.set.Reset()
 	p.show(i, &p.set)
+	if p.rounds == 0 {
+		p.shows(&p.set)
+	}
 }
 
 // refresh tells the guard, once in ten minutes, that the values of series i still live. It holds on to the table meanwhile: by
