@@ -220,15 +220,35 @@ func (g *gateway) checkNoSecrets(secrets ...string) {
 	}
 }
 
-// nextPort counts upwards below the range that the kernel gives to outgoing connections, so that a port which is free
-// between two starts of a gateway stays so.
+// ports are those of this process, below the range that the kernel gives to outgoing connections, so that a port which is
+// free between two starts of a gateway stays so. It holds the first of them, by which other processes see that the block is
+// taken.
+var ports = sync.OnceValue(func() portBlock {
+	for i := range 20 {
+		first := 20000 + (os.Getpid()+i)%20*portBlockSize
+		if l, err := net.Listen("tcp", loopback(first)); err == nil {
+			return portBlock{l, first}
+		}
+	}
+	panic("no free block of ports on 127.0.0.1")
+})
+
+const portBlockSize = 600
+
+type portBlock struct {
+	net.Listener
+	first int
+}
+
+// nextPort counts how many ports of the block were asked for. After the last it begins anew.
 var nextPort atomic.Int32
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	base := 20000 + (os.Getpid()%20)*600 // processes that run at once do not meet
-	for range 600 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(base+int(nextPort.Add(1))))
+	for range portBlockSize {
+		addr := loopback(ports().first + 1 + int(nextPort.Add(1))%(portBlockSize-1))
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			continue

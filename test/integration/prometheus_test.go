@@ -230,7 +230,16 @@ func (s *promSender) delivered(got *arrivals, want int, timeout time.Duration) {
 	}
 }
 
-// counter sums the sender's own counters whose name starts with prometheus_remote_storage_ and ends so.
+// settled waits until everything that was appended has been answered.
+func (s *promSender) settled(timeout time.Duration) {
+	s.t.Helper()
+	eventually(s.t, timeout, "the sender has its answers", func() bool {
+		s.rs.Notify()
+		return s.counter("samples_total") >= float64(s.want.len()) && s.counter("samples_pending") == 0
+	})
+}
+
+// counter sums the sender's own counters and gauges whose name starts with prometheus_remote_storage_ and ends so.
 func (s *promSender) counter(suffixes ...string) float64 {
 	families, err := s.reg.Gather()
 	if err != nil {
@@ -241,7 +250,7 @@ func (s *promSender) counter(suffixes ...string) float64 {
 		for _, suffix := range suffixes {
 			if f.GetName() == "prometheus_remote_storage_"+suffix {
 				for _, m := range f.GetMetric() {
-					sum += m.GetCounter().GetValue()
+					sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 				}
 			}
 		}

@@ -83,6 +83,7 @@ func TestGuardRestart(t *testing.T) {
 	established := append(healthySeries(routes, 0), userSeries(routes, users)...)
 	s.appendRounds(0, 2, established)
 	s.delivered(rc.got, s.want.len(), 20*time.Second)
+	s.settled(20 * time.Second) // what is in flight would be sent again, and be out of order
 	g.kill()
 	g.start()
 	s.appendRounds(2, 2, append(userSeries(routes, users+8)[users:], established...))
