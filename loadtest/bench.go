@@ -58,6 +58,9 @@ func runScenario(ctx context.Context, s scenario, o options, dir string, progres
 	if err == nil && s.direct {
 		b.measureDirect(ctx, r)
 	}
+	if err == nil && (s.fault != sink.Fault{} || s.idle > 0) {
+		err = b.measureRecovery(ctx, r)
+	}
 	return r, err
 }
 

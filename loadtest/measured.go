@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/telemetry-gateway/telemetry-gateway/loadtest/drive"
+	"github.com/telemetry-gateway/telemetry-gateway/loadtest/measure"
 	"github.com/telemetry-gateway/telemetry-gateway/loadtest/report"
 	"github.com/telemetry-gateway/telemetry-gateway/loadtest/sink"
 )
@@ -154,6 +155,23 @@ func (b *bench) measureDirect(ctx context.Context, r *report.Result) {
 			float64(r.Loads[i].P50-direct.P50)/1e6, float64(r.Loads[i].P99-direct.P99)/1e6))
 		r.Loads = append(r.Loads, direct)
 	}
+}
+
+// measureRecovery sends the first load again, as fast as four connections go, once what disturbed it has ended.
+func (b *bench) measureRecovery(ctx context.Context, r *report.Result) error {
+	if _, err := b.sink.control(ctx, http.MethodPost, sink.FaultPath, sink.Fault{}); err != nil {
+		return err
+	}
+	l := *b.loads[0]
+	l.Rate, l.Conns = 0, 4
+	run, cancel := context.WithTimeout(ctx, b.duration/2)
+	defer cancel()
+	out := l.Run(run, 0, nil)
+	rss, _, err := measure.Process(b.target.pid).Memory()
+	r.Notes = append(r.Notes, fmt.Sprintf("right after it, as fast as it goes: %.0f pushes/s, %.2f ms at p50, %.2f ms at p99, answers %v, %.1f MiB",
+		float64(out.Pushes)/max(out.Elapsed.Seconds(), 1e-9), float64(out.Latency.Quantile(0.5))/1e6, float64(out.Latency.Quantile(0.99))/1e6,
+		out.Answers, float64(rss)/(1<<20)))
+	return err
 }
 
 // fetchProfile writes one of the gateway's profiles beside the results.

@@ -143,7 +143,7 @@ func special(rw1, reduced generate.Spec) []scenario {
 	slow.fault, slow.share, slow.loads[0].conns = sink.Fault{Delay: 100 * time.Millisecond}, 10, 256
 	dead := scenario{
 		name: "overload-dead", about: "one environment's upstream hangs while 64 connections push to it; the other's pushes go on",
-		gateway: gatewayConfig{environments: 2, server: "  max_inflight_bytes: 64MiB\n"}, fault: sink.Fault{User: "e1", Hang: true},
+		gateway: gatewayConfig{environments: 2, server: "  max_inflight_bytes: 64MiB\n"}, fault: sink.Fault{User: "e1", Hang: true}, warm: true,
 		loads: []load{
 			{name: "healthy", spec: rw1, conns: 4, rate: 200_000},
 			{name: "dead", spec: rw1, conns: 64, environment: 1},
