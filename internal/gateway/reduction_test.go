@@ -294,7 +294,7 @@ func TestExplain(t *testing.T) {
 
 // A kilobyte on the wire may show gigabytes: an attribute of a resource is part of each of its points.
 func TestSharedAttributesAreBounded(t *testing.T) {
-	small := strings.Replace(defaultServer, "drain_delay: 0s\n", "drain_delay: 0s\n  max_decoded_bytes: 64KiB\n", 1)
+	small := strings.Replace(defaultServer, "drain_delay: 0s\n", "drain_delay: 0s\n  max_body_bytes: 64KiB\n  max_decoded_bytes: 64KiB\n", 1)
 	g := start(t, small+defaultEnvironment)
 	f := func(points int, want int) {
 		t.Helper()
