@@ -269,10 +269,7 @@ func TestCollisionReject(t *testing.T) {
 		want += 6
 		s.delivered(rc.got, want, 20*time.Second)
 	}
-	eventually(t, 10*time.Second, "everything was pushed", func() bool {
-		s.rs.Notify()
-		return int(g.metric("gateway_items_received_total")) == s.want.len()
-	})
+	s.settled(20 * time.Second)
 	from, to := s.base+b.offset+rateWindow, s.base+(scrapes-1)*scrapeMillis
 	if factor := worst(evaluate(t, s.db, `sum(rate(requests_total{pod="b"}[1m]))`, from, to), evaluate(t, rc.db, requestRate, from, to)); factor > 1.000001 {
 		t.Errorf("%s is wrong by a factor of %g", requestRate, factor)

@@ -45,21 +45,12 @@ func TestGuardPrometheus(t *testing.T) {
 				s.rs.Notify()
 				return slices.ContainsFunc(tap.all(), func(p tapped) bool { return p.status == http.StatusBadRequest })
 			})
-			total := 3*len(before) + 4*(len(before)+users)
-			eventually(t, 20*time.Second, "everything was pushed", func() bool {
-				s.rs.Notify()
-				return int(g.metric("gateway_items_received_total")) == total
-			})
+			s.settled(20 * time.Second)
 			grown.checkReported(t, g)
 			// Everything is decided anew, and what is known stays known.
 			g.reload(prod(with(`{action: drop, source_labels: [__name__], regex: "debug_.*"}`)))
 			s.appendRounds(7, 2, append(before, userSeries(routes, users)...))
-			total += 2 * (len(before) + users)
-			s.delivered(rc.got, 9*len(before)+6*admitted, 20*time.Second)
-			eventually(t, 20*time.Second, "everything was pushed", func() bool {
-				s.rs.Notify()
-				return int(g.metric("gateway_items_received_total")) == total
-			})
+			s.settled(20 * time.Second)
 
 			checkAdmitted(t, s, rc, admitted)
 			g.checkBooks(map[string]float64{limit: float64(6 * (users - admitted))})
