@@ -177,7 +177,7 @@ func (b *bench) warmUp(ctx context.Context) error {
 			l.From = out.Next
 			b.accepted.Merge(out)
 			if out.Pushes == 0 {
-				return fmt.Errorf("no push was accepted: answers %v, %w", out.Answers, out.Error)
+				return fmt.Errorf("no push was accepted: answers %v, %w", out.Answers, out.Err())
 			}
 		}
 	}

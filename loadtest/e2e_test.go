@@ -85,8 +85,8 @@ func TestEveryDoor(t *testing.T) {
 		s.Reset()
 		out := load.Run(t.Context(), 12, nil)
 		st := s.State()
-		if out.Pushes != 12 || out.Items != 12*uint64(spec.Items) || out.Error != nil {
-			t.Fatalf("%s over %s: %d pushes of %d items accepted, answers %v, %v", spec.Kind, transport, out.Pushes, out.Items, out.Answers, out.Error)
+		if out.Pushes != 12 || out.Items != 12*uint64(spec.Items) || out.Err() != nil {
+			t.Fatalf("%s over %s: %d pushes of %d items accepted, answers %v, %v", spec.Kind, transport, out.Pushes, out.Items, out.Answers, out.Err())
 		}
 		if v := verify(out, st, work.IdentityOnly); v.Verdict != verdictExact {
 			t.Errorf("%s over %s: %+v; arrived %+v, sent %+v, %s", spec.Kind, transport, v, st.Sums, out.Accepted, st.Error)
@@ -128,7 +128,7 @@ func TestReduction(t *testing.T) {
 		load := drive.Load{URL: "http://" + addr.HTTP[0], Work: work, Clients: clientsOf(1, 1), Conns: 3}
 		out := load.Run(t.Context(), 12, nil)
 		if v := verify(out, s.State(), false); v.Verdict != verdictExact || out.Pushes != 12 {
-			t.Errorf("%s: %+v, answers %v, %v", spec.Kind, v, out.Answers, out.Error)
+			t.Errorf("%s: %+v, answers %v, %v", spec.Kind, v, out.Answers, out.Err())
 		}
 	}
 	f(generate.Spec{Kind: generate.RemoteWriteV1, Items: 200, Change: reducedSeries}, gatewayConfig{metrics: reduceRules + guardLimits})
@@ -147,7 +147,7 @@ func TestTenantsAreKeptApart(t *testing.T) {
 	load := drive.Load{URL: "http://" + addr.HTTP[0], Work: work, Clients: clientsOf(3, 2), Conns: 4}
 	out := load.Run(t.Context(), 60, nil)
 	if v := verify(out, s.State(), false); v.Verdict != verdictExact || len(s.State().Sums) != 3 {
-		t.Errorf("%+v: %v, %v", v, s.State().Sums, out.Error)
+		t.Errorf("%+v: %v, %v", v, s.State().Sums, out.Err())
 	}
 }
 

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,8 +76,12 @@ func (b *bench) fill(r *report.Result, outcomes []*drive.Outcome, v verification
 			r.Notes = append(r.Notes, fmt.Sprintf("%s: paced at %.1f pushes/s; accepted pushes took %.2f ms at p50, %.2f ms at p99 once they were sent; refused %.2f ms at p99",
 				l.Name, l.Rate, float64(l.Service50)/1e6, float64(l.Service99)/1e6, float64(l.RefusedP99)/1e6))
 		}
-		if out.Error != nil {
-			r.Notes = append(r.Notes, strings.TrimSpace(fmt.Sprintf("%s: answers %v, for example %v", b.scenario.loads[i].name, out.Answers, out.Error)))
+		if len(out.Errors) > 0 {
+			r.Notes = append(r.Notes, fmt.Sprintf("%s: answers %v", b.scenario.loads[i].name, out.Answers))
+		}
+		for _, status := range slices.Sorted(maps.Keys(out.Errors)) {
+			text := strings.TrimSpace(out.Errors[status].Error())
+			r.Notes = append(r.Notes, fmt.Sprintf("%s: for example of %d: %s", b.scenario.loads[i].name, status, text))
 		}
 	}
 	if b.floor {

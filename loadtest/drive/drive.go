@@ -6,7 +6,10 @@ package drive
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,8 +70,8 @@ type Outcome struct {
 	Answers map[int]uint64
 	// Latency of accepted pushes, from when they were to begin, and Service from when they did; Refusal of all others, likewise.
 	Latency, Service, Refusal Histogram
-	// Error is one of those that were met instead of an answer.
-	Error error
+	// Errors has one example of each status but 2xx.
+	Errors map[int]error
 }
 
 // Merge adds what other saw. Both are of the same time.
@@ -79,7 +82,7 @@ func (o *Outcome) Merge(other *Outcome) {
 	o.Bytes += other.Bytes
 	o.Next = max(o.Next, other.Next)
 	if o.Accepted == nil {
-		o.Accepted, o.Answers = map[string]digest.Sum{}, map[int]uint64{}
+		o.Accepted, o.Answers, o.Errors = map[string]digest.Sum{}, map[int]uint64{}, map[int]error{}
 	}
 	for user, sum := range other.Accepted {
 		sum.Add(o.Accepted[user])
@@ -92,8 +95,8 @@ func (o *Outcome) Merge(other *Outcome) {
 	o.Latency.Merge(&other.Latency)
 	o.Service.Merge(&other.Service)
 	o.Refusal.Merge(&other.Refusal)
-	if o.Error == nil {
-		o.Error = other.Error
+	for status, err := range other.Errors {
+		o.Errors[status] = err
 	}
 }
 
@@ -139,3 +142,6 @@ func (l *Load) httpClient() *http.Client {
 	}
 	return &http.Client{Transport: t, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
+
+// Err is all of Errors.
+func (o *Outcome) Err() error { return errors.Join(slices.Collect(maps.Values(o.Errors))...) }

@@ -90,8 +90,8 @@ func TestOutcomesAreBooked(t *testing.T) {
 func TestNoAnswerIsUnknown(t *testing.T) {
 	l := load(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	out := l.Run(t.Context(), 4, nil)
-	if out.Answers[0] != 4 || out.Unknown.Items != 12 || out.Error == nil {
-		t.Errorf("%v, %v, %v", out.Answers, out.Unknown, out.Error)
+	if out.Answers[0] != 4 || out.Unknown.Items != 12 || out.Err() == nil {
+		t.Errorf("%v, %v, %v", out.Answers, out.Unknown, out.Err())
 	}
 }
 
@@ -136,6 +136,6 @@ func TestEarlyRefusal(t *testing.T) {
 	out := l.Run(t.Context(), 60, nil)
 	// Where the connection was closed meanwhile there may be no answer.
 	if out.Pushes != 0 || out.Answers[0]+out.Answers[503] != 60 {
-		t.Errorf("%v, %v", out.Answers, out.Error)
+		t.Errorf("%v, %v", out.Answers, out.Err())
 	}
 }

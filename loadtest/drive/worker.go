@@ -28,7 +28,7 @@ type worker struct {
 }
 
 func (w *worker) run(ctx context.Context, next *atomic.Uint64, limit uint64) {
-	w.out.Accepted, w.out.Answers = map[string]digest.Sum{}, map[int]uint64{}
+	w.out.Accepted, w.out.Answers, w.out.Errors = map[string]digest.Sum{}, map[int]uint64{}, map[int]error{}
 	for ctx.Err() == nil {
 		n := next.Add(1) - 1
 		if limit > 0 && n-w.load.From >= limit {
@@ -74,7 +74,7 @@ func (w *worker) one(n uint64, begin time.Time) {
 	took := time.Since(begin)
 	w.out.Answers[status]++
 	if err != nil {
-		w.out.Error = err
+		w.out.Errors[status] = err
 	}
 	if status/100 == 2 {
 		w.out.Pushes++
