@@ -1,4 +1,5 @@
-// Package labels holds the one noun that all rooms share: a label. It knows no protocol and no rule.
+// Package labels holds the one noun that all rooms share: a label, and what is made of many: sets, changes, and the keys of
+// series, with a memory of keys. It knows no protocol and no rule.
 package labels
 
 import "slices"

@@ -13,7 +13,7 @@ import (
 //
 // There are no locks on the way. An entry is four words, the first two of which are the tag masked with the last two: of
 // words that were written by two goroutines at once, or half before and half after they were read, no tag comes out that
-// anybody asks for (of words that fit by chance there is one in 2^48, and nobody can bring it about: tags are keyed).
+// anybody asks for (one in 2^48 fits by chance, and nobody can bring it about: tags and keys are hashes that nobody foresees).
 type Memo struct {
 	max    int // groups of a shard
 	shards [memoShards]memoShard

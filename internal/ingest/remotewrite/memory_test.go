@@ -39,7 +39,11 @@ func through(p *ingest.Protocol, raw []byte, e ingest.Edit, b *books, say func(*
 	r := b.reducer(e.Stamps, say)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	batch, err := p.Decode(raw, ingest.Content{Charge: b.charge})
+	c := ingest.Content{Charge: b.charge}
+	if say != nil {
+		c.Reducer = r
+	}
+	batch, err := p.Decode(raw, c)
 	if err != nil {
 		return 0, err
 	}

@@ -103,7 +103,7 @@ func TestPrepared(t *testing.T) {
 func TestPreparedAmongMany(t *testing.T) {
 	f := func(odd string) {
 		t.Helper()
-		for _, at := range []int{0, 1, 31, 32, 33, 63, 64, 69} {
+		for _, at := range []int{0, 31, 32, 69} {
 			var raw []byte
 			for i, ts := range k8sSeries(70) {
 				s := must(ts.Marshal())

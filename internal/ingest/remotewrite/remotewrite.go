@@ -19,6 +19,10 @@
 // more leave as empty strings: refs stay what they are, and what a rule took away does not leave by the table. Where a rule
 // gives a metric another name, what the push says of it follows, but for 1.0 to 1.0, where metadata is no part of a series.
 //
+// Where a Reducer will be asked, one walk checks a push, measures its series and makes their keys. A 1.0 series whose labels came
+// before in the very same bytes is not even walked: what is remembered of those bytes says that they are well formed and sorted. Of
+// a 2.0 push each label is hashed once, however many series have it.
+//
 // Whatever it builds besides the push itself it books before it builds it.
 package remotewrite
 

@@ -35,6 +35,7 @@ type batchV2 struct {
 	reducer   *ingest.Reducer // whose Series are filled while the push is checked; nil: none are
 	ss        []ingest.Series // one for each series that is not bad, which Reduce will have judged
 	pairs     []pair          // what is known of each symbol; nil: nothing
+	hashed    int             // bytes of labels
 	reduction reduction
 	books     booking
 	table     []uint32 // where in raw the length of each symbol stands; built when first needed
@@ -380,6 +381,9 @@ func (b *batchV2) measure(s *ingest.Series, series []byte, ragged bool) bool {
 		name, value, ok := refs.pair()
 		if !ok {
 			break
+		}
+		if !b.hash(b.symbol(name), b.symbol(value)) {
+			return false
 		}
 		k.add(b.symbol(name), b.symbol(value))
 	}
