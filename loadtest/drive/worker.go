@@ -35,12 +35,16 @@ func (w *worker) run(ctx context.Context, next *atomic.Uint64, limit uint64) {
 			next.Add(^uint64(0))
 			return
 		}
+		// A push is made before its time comes: that is not the other side's time.
 		begin := time.Now()
 		if w.load.Rate > 0 {
 			begin = w.start.Add(time.Duration(float64(n-w.load.From) / w.load.Rate * float64(time.Second)))
-			if !wait(ctx, time.Until(begin)) {
-				return
-			}
+		}
+		w.load.Work.Push(n, begin, &w.push)
+		if w.load.Rate == 0 {
+			begin = time.Now()
+		} else if !wait(ctx, time.Until(begin)) {
+			return
 		}
 		w.one(n, begin)
 	}
@@ -61,15 +65,11 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// one sends push n, which began or should have begun at a time, and books what became of it.
+// one sends the push that was made, n, which begins or should have begun at a time, and books what became of it.
 func (w *worker) one(n uint64, begin time.Time) {
 	client := w.load.Clients[n%uint64(len(w.load.Clients))]
 	p := &w.push
-	w.load.Work.Push(n, time.Now(), p)
 	sent := time.Now()
-	if w.load.Rate == 0 {
-		begin = sent // making the push is not the other side's time
-	}
 	status, err := w.send(client, p)
 	took := time.Since(begin)
 	w.out.Answers[status]++
