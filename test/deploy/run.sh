@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks everything under deploy/ that needs tools: the chart and the kustomize overlays are valid Kubernetes, agree with
-# each other, and hold configurations that the gateway takes. Needs no cluster. Tools are built once, into .tools/.
+# each other, and hold configurations that the gateway takes; and real senders, with the files of deploy/clients, reach a
+# gateway. Needs no cluster. Tools are built once, into .tools/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -26,6 +27,7 @@ helm=$(tool helm.sh/helm/v3/cmd/helm@v3.22.0)
 kubeconform=$(tool github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0)
 kubescore=$(tool github.com/zegl/kube-score/cmd/kube-score@v1.20.0)
 kustomize=$(tool sigs.k8s.io/kustomize/kustomize/v5@v5.8.1)
+VMAGENT=$(tool github.com/VictoriaMetrics/VictoriaMetrics/app/vmagent@v1.133.0)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -156,4 +158,11 @@ wants "$work/monitoring.yaml" 'name: telemetry-gateway-an-example'
 wants "$work/monitoring.yaml" '{"title": "{{ not a template }}"}'
 wants "$work/monitoring.yaml" '{summary: "{{ $labels.client }}"}'
 wants "$work/monitoring.yaml" 'kind: PrometheusRule'
+
+step "senders"
+test/integration/install.sh # Prometheus
+(cd deploy/clients/go && go vet ./... && go build -o "$work/checkout" .)
+(cd test/deploy/otelcol && go vet ./... && go build -o "$work/otelcol" .)
+go vet -tags clients ./test/deploy/clients
+VMAGENT=$VMAGENT CHECKOUT=$work/checkout OTELCOL=$work/otelcol go test -count=1 -timeout 5m -tags clients ./test/deploy/clients
 echo "deploy: PASS"
