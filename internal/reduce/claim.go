@@ -18,7 +18,8 @@ const (
 )
 
 // Output.Owner is who writes an output: a key's half without the lowest bit, which says that its life has ended. The name
-// stays, so that a push that is sent again is known as its own.
+// stays, so that a push that is sent again is known as its own. Output.Before is from whom it has taken over, unless that
+// life had ended.
 const (
 	nobody = 0
 	ended  = 1
@@ -60,6 +61,11 @@ func (p *Push) claim(i int) {
 		o.Shared = o.Shared || byRules
 		byRules = o.Shared
 		how = write(o, s, m.prev, newest)
+		if how == overlap && o.Before == self(s.Key) && goesOn(m.prev, s.First) && (p.policy.settings.RejectCollisions || !byRules) {
+			// What looked like a hand-over was none: who wrote first keeps the series, and the other is refused from now on.
+			o.Owner, o.Before, o.First, o.Last = self(s.Key), nobody, min(s.First, newest), min(s.Last, newest)
+			how = alone
+		}
 	})
 	if how == overlap {
 		p.collide(i, owner, byRules)
@@ -100,6 +106,9 @@ func write(o *series.Output, s *ingest.Series, prev uint32, newest int64) outcom
 	case mine:
 		o.Owner, o.First, o.Last = me, min(o.First, first), max(o.Last, last)
 	case first > o.Last && (over || first-o.Last > lookbackMillis || !goesOn(prev, s.First)):
+		if o.Before = o.Owner; over || first-o.Last > lookbackMillis {
+			o.Before = nobody
+		}
 		o.Owner, o.First, o.Last = me, first, last
 	case last < o.First: // sent before the present writer began
 		if s.Stale > 0 {
@@ -117,7 +126,7 @@ func write(o *series.Output, s *ingest.Series, prev uint32, newest int64) outcom
 
 // empty makes o one that nobody has written.
 func empty(o *series.Output) {
-	o.Owner, o.First, o.Last = nobody, math.MaxInt64, math.MinInt64
+	o.Owner, o.Before, o.First, o.Last = nobody, nobody, math.MaxInt64, math.MinInt64
 }
 
 // goesOn says whether a series whose last sample was at prev, modulo 2^32, has gone on living until first. One that has not

@@ -152,10 +152,17 @@ func TestReject(t *testing.T) {
 	r.want(p, []sent{at("m,pod=b", 22)}, "refused")
 	r.want(p, []sent{at("m,pod=a", 30)}, "m")
 	r.want(p, []sent{at("m,pod=b", 37)}, "refused")
+	// One that seemed to take over is refused as soon as the first goes on.
+	r.want(p, []sent{at("o,pod=a", 0)}, "o")
+	r.want(p, []sent{at("o,pod=b", 7)}, "o")
+	r.want(p, []sent{at("o,pod=a", 15)}, "o")
+	r.want(p, []sent{at("o,pod=b", 22)}, "refused")
+	r.want(p, []sent{at("o,pod=a", 30)}, "o")
+	r.want(p, []sent{at("o,pod=b", 37)}, "refused")
 	// Until the first ends.
 	r.want(p, []sent{ends("m,pod=a")}, "m")
 	r.want(p, []sent{at("m,pod=b", 52)}, "m")
-	if c := r.Collisions(); len(c) != 1 || c[0].Policy != "reject" {
+	if c := r.Collisions(); len(c) != 2 || c[0].Policy != "reject" {
 		t.Errorf("collisions %+v", c)
 	}
 }

@@ -14,6 +14,7 @@ type Output struct {
 	// is a Weight when the output is forgotten.
 	Key         labels.Key
 	Owner       uint64
+	Before      uint64
 	First, Last int64
 	Ref, Weight uint32
 	Shared      bool

@@ -54,7 +54,7 @@ func TestSizes(t *testing.T) {
 	}
 	f("Entry", unsafe.Sizeof(Entry{}), 16)
 	f("slot", unsafe.Sizeof(slot{}), 32)
-	f("Output", unsafe.Sizeof(Output{}), 56)
+	f("Output", unsafe.Sizeof(Output{}), 64)
 	f("shard", unsafe.Sizeof(shard{}), 128)
 	f("outputs", unsafe.Sizeof(outputs{}), 128)
 }
