@@ -3,16 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"github.com/telemetry-gateway/telemetry-gateway/internal/config"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/gateway"
 )
 
@@ -48,6 +44,7 @@ change of the file put a new configuration in force; the last good one stays whi
 			}
 			stop := reloadOnHangup(cmd.Context(), g, hangup)
 			defer stop()
+			defer boundGarbage(cmd.Context())()
 			return g.Run(cmd.Context(), func(gateway.Addresses) {})
 		},
 	}
@@ -55,18 +52,6 @@ change of the file put a new configuration in force; the last good one stays whi
 	cmd.Flags().StringVar(&logFormat, "log.format", "json", "`FORMAT` of logs: json or text")
 	cmd.Flags().StringVar(&logLevel, "log.level", "info", "lowest `LEVEL` that is logged: debug, info, warn or error")
 	return cmd
-}
-
-// limitMemory tells of all bounds, and lets the garbage collector work harder before the container's limit is reached: the
-// system kills a process that passes it. GOMEMLIMIT, where it is set, decides instead. The number of processors needs
-// nothing: the runtime follows the container's.
-func limitMemory(cfg *config.Config, log *slog.Logger) {
-	m := cfg.Memory()
-	if m.Limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(m.Limit / 10 * 9)
-	}
-	log.Info("memory", "bounds_bytes", m.Sum(), "inflight_bytes", m.Inflight, "series_bytes", m.Series, "base_bytes", m.Base,
-		"container_limit_bytes", m.Limit, "processors", runtime.GOMAXPROCS(0))
 }
 
 // reloadOnHangup reloads at every signal of hangup until ctx ends; the returned func waits for that.
