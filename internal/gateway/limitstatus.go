@@ -36,15 +36,19 @@ func (g *Gateway) limits(now time.Time) (list []limitStatus) {
 		active[guard.Sender{Environment: s.Environment, Signal: s.Signal}] += n
 	})
 	for env, e := range g.state.Load().environments {
-		for i, name := range sortedKeys(e.clients) {
-			for signal, p := range e.clients[name].policies {
+		all := make(map[guard.Sender]guard.Limits) // the same for every client that is held to them
+		for name, c := range e.clients {
+			for signal, p := range c.policies {
 				who := guard.Sender{Environment: env, Client: name, Signal: string(signal)}
 				list = appendGuardLimits(list, who, p.limits[own], active[who])
-				if i == 0 { // the same for every client
+				if p.limits[shared].KeyOf != nil {
 					who.Client = ""
-					list = appendGuardLimits(list, who, p.limits[shared], active[who])
+					all[who] = p.limits[shared]
 				}
 			}
+		}
+		for who, l := range all {
+			list = appendGuardLimits(list, who, l, active[who])
 		}
 	}
 	slices.SortFunc(list, func(a, b limitStatus) int {

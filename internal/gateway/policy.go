@@ -19,7 +19,7 @@ type policy struct {
 	rates *limits.Meter
 	// reduce is rules and guard; nil: neither.
 	reduce *reduce.Policy
-	// limits are the guard's, as the configuration has them: of the environment and of the client.
+	// limits are the guard's, of the environment and of the client; none where nothing is held to them.
 	limits [2]guard.Limits
 	// backpressure turns an upstream's 429 into 503, and quiet answers success where the guard has refused something.
 	backpressure, quiet bool
@@ -48,9 +48,11 @@ func (g *Gateway) compilePolicies(k clientKey, ec *config.Environment, cc *confi
 		p := &policy{backpressure: onRateLimit == "backpressure", quiet: refusedAnswer == "success"}
 		if !exempt {
 			p.rates = g.meters.Meter(k.environment, k.client, string(s), scopes[shared].rates(p.backpressure), scopes[own].rates(p.backpressure))
-			p.limits = [2]guard.Limits{scopes[shared].guard(), scopes[own].guard()}
 		}
 		if ec.Reduction {
+			if !exempt {
+				p.limits = [2]guard.Limits{scopes[shared].guard(), scopes[own].guard()}
+			}
 			p.reduce = g.reduce.Policy(settings(k, ec, s, reduce.Settings{
 				Stamps: c.stamps[s], Exempt: exempt, EnvironmentLimits: p.limits[shared], ClientLimits: p.limits[own],
 			}))

@@ -35,6 +35,33 @@ func TestLimitMetrics(t *testing.T) {
 	f("", "", "max_inflight_bytes", 64<<20, 0)
 }
 
+// TestLimitsInForce: the limits of an environment are shown whichever of its clients are exempt, and none that nobody is
+// held to.
+func TestLimitsInForce(t *testing.T) {
+	f := func(clients, section string, want float64) {
+		t.Helper()
+		yaml := strings.Replace(with(section+"    metrics: {limits: {active_series: 8}}\n"), "      app: {bearer_token_file: secrets/app}\n", clients, 1)
+		g := start(t, yaml, "secrets/other", "a-token-of-another-client")
+		if n := g.metric("gateway_limit", "environment", "prod", "client", "", "signal", "metrics", "limit", "active_series"); n != want {
+			t.Errorf("%s%s: gateway_limit is %v, want %v", clients, section, n, want)
+		}
+		var report cardinalityStatus
+		g.status("/api/v1/status/cardinality?signal=metrics", &report)
+		got := 0
+		for _, s := range report.Spaces {
+			got = s.Limit
+		}
+		if got != int(want) {
+			t.Errorf("%s%s: the report shows %d, want %v", clients, section, got, want)
+		}
+	}
+	f("      app: {bearer_token_file: secrets/app}\n", "", 8)
+	f("      app: {bearer_token_file: secrets/app, exempt: true}\n      other: {bearer_token_file: secrets/other}\n", "", 8)
+	f("      app: {bearer_token_file: secrets/app}\n      other: {bearer_token_file: secrets/other, exempt: true}\n", "", 8)
+	f("      app: {bearer_token_file: secrets/app, exempt: true}\n", "", 0)
+	f("      app: {bearer_token_file: secrets/app}\n", "    reduction: false\n", 0)
+}
+
 // TestDecodedBytes: the books say how large a push was without its compression.
 func TestDecodedBytes(t *testing.T) {
 	g := start(t, defaultServer+defaultEnvironment)

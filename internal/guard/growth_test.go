@@ -30,6 +30,7 @@ func newTable(t *testing.T, environment Limits, clients ...string) *table {
 	environment.Key = environmentKey
 	for _, c := range clients {
 		tb.policies[c] = tb.g.Policy(sender(c), environment, Limits{}, false, []string{"cluster"})
+		tb.policies[c].TakeEffect()
 	}
 	return tb
 }

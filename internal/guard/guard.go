@@ -88,7 +88,7 @@ func (g *Guard) SetExampleValues(on bool) { g.examples.Store(on) }
 
 // Policy returns what holds for s under one configuration: the limits of its environment and its own. Nothing of an exempt
 // client is refused, and all of it is counted. stamps are names of labels that the gateway sets, which no client can vary.
-// Counts belong to s: they are the same for every Policy of it.
+// Counts belong to s: they are the same for every Policy of it. See TakeEffect.
 func (g *Guard) Policy(s Sender, environment, client Limits, exempt bool, stamps []string) *Policy {
 	sp := g.space(s.Environment, s.Signal)
 	p := &Policy{
@@ -109,9 +109,17 @@ func (g *Guard) Policy(s Sender, environment, client Limits, exempt bool, stamps
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	p.client = sp.sender(s.Client)
-	p.client.policy.Store(p) // before anybody sees the client
-	sp.policy.Store(p)
+	p.client.policy.CompareAndSwap(nil, p) // before anybody sees the client
 	return p
+}
+
+// TakeEffect makes p the policy of its sender for what comes without one: series that are refreshed, and reports. To be called
+// once the configuration of p is in force: one that is refused after all must leave no trace.
+func (p *Policy) TakeEffect() {
+	p.client.policy.Store(p)
+	if !p.exempt { // else it does not know the limits of its environment
+		p.space.policy.Store(p)
+	}
 }
 
 // Each calls f with every sender that ever had a Policy and the series it has now.

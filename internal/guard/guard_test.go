@@ -268,6 +268,7 @@ func TestAllAtOnce(t *testing.T) {
 					g.Report(now, ReportOptions{})
 				case 200:
 					p = g.Policy(s, limits, limits, false, []string{"w"})
+					p.TakeEffect()
 				case 300:
 					p.TooLong(6)
 					p.Would(now, ls, ls, true)

@@ -93,6 +93,7 @@ func TestModel(t *testing.T) {
 		policies := map[string]*Policy{}
 		for _, c := range []string{"a", "b", "c"} {
 			policies[c] = g.Policy(sender(c), m.environment, m.client, false, []string{"stamp"})
+			policies[c].TakeEffect()
 		}
 		for c, p := range policies {
 			for i := range 3 {

@@ -20,7 +20,7 @@ const (
 type space struct {
 	g                   *Guard
 	environment, signal string
-	policy              atomic.Pointer[Policy] // the newest of any client
+	policy              atomic.Pointer[Policy] // of any client that is not exempt, in force
 
 	mu       sync.Mutex // guards what follows, and all clients, metrics and pairs of this space
 	active   int64
@@ -39,7 +39,7 @@ type space struct {
 type client struct {
 	space  *space
 	name   string
-	policy atomic.Pointer[Policy] // the newest
+	policy atomic.Pointer[Policy] // the one in force
 
 	// The space's lock guards what follows.
 	active  int64

@@ -83,6 +83,7 @@ func TestLimitsOnValuesComeWithAReload(t *testing.T) {
 		refs = append(refs, ref)
 	}
 	p = g.Policy(sender("app"), Limits{ValuesPerLabel: 5}, Limits{}, false, nil)
+	p.TakeEffect()
 	for i, ref := range refs[:5] {
 		g.Refresh(start.Add(time.Minute), ref, series("m", "a", fmt.Sprint(i)))
 	}
@@ -94,6 +95,39 @@ func TestLimitsOnValuesComeWithAReload(t *testing.T) {
 	}
 	if n := activeOf(g, "app"); n != 11 {
 		t.Errorf("%d are active, want 11: a reload forgets nothing", n)
+	}
+}
+
+// A policy that never takes effect, since the rest of its configuration is refused, changes nothing.
+func TestPolicyThatTakesNoEffect(t *testing.T) {
+	g := New(Options{Started: start})
+	p := g.Policy(sender("app"), Limits{ValuesPerLabel: 2, ActiveSeries: 9}, Limits{}, false, nil)
+	p.TakeEffect()
+	ref, _, _ := p.Admit(start, series("m", "a", "0"), 1)
+	p.Admit(start, series("m", "a", "1"), 1)
+	g.Policy(sender("app"), Limits{}, Limits{}, false, nil)
+	for at := start; at.Before(start.Add(time.Hour)); at = at.Add(10 * time.Minute) {
+		g.Refresh(at, ref, series("m", "a", "0"))
+	}
+	later := start.Add(time.Hour)
+	if _, _, refused := p.Admit(later, series("m", "a", "2"), 1); refused {
+		t.Error("a second value is refused: one of the two has not been seen for an hour")
+	}
+	if _, _, refused := p.Admit(later, series("m", "a", "3"), 1); !refused {
+		t.Error("a third value is admitted: that of a live series was forgotten")
+	}
+	if n := g.Report(later, ReportOptions{}).Spaces[0].Limit; n != 9 {
+		t.Errorf("the limit is reported as %d, want 9", n)
+	}
+}
+
+// An exempt client knows no limits, and a report shows those of the others.
+func TestLimitBesideExempt(t *testing.T) {
+	g := New(Options{Started: start})
+	g.Policy(sender("app"), Limits{ActiveSeries: 9}, Limits{}, false, nil).TakeEffect()
+	g.Policy(sender("monitor"), Limits{}, Limits{}, true, nil).TakeEffect()
+	if n := g.Report(start, ReportOptions{}).Spaces[0].Limit; n != 9 {
+		t.Errorf("the limit is reported as %d, want 9", n)
 	}
 }
 

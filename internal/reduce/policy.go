@@ -117,6 +117,7 @@ func (s *Settings) content(v View, rules *relabel.Rules) string {
 func (e *Engine) Adopt(policies []*Policy) {
 	contents := make(map[string]bool)
 	for _, p := range policies {
+		p.guard.TakeEffect()
 		for v := range views {
 			contents[p.settings.content(v, p.rules[v])] = true
 		}
