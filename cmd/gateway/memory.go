@@ -28,7 +28,7 @@ func limitMemory(cfg *config.Config, log *slog.Logger) {
 const (
 	// garbageBytes is how much garbage may lie beside what lives, where that lets the collector run as rarely as it does by
 	// default at least.
-	garbageBytes = 40 << 20
+	garbageBytes = 24 << 20
 	// leastPercent keeps the collector from running all the time where a lot lives. What lives here is tables without
 	// pointers, which cost it next to nothing.
 	leastPercent = 15
