@@ -13,7 +13,7 @@ tools: ## what the tests need besides Go: a real Prometheus and node exporter
 	test/integration/install.sh
 
 lint:
-	@out="$$(gofmt -l cmd internal test *.go)"; test -z "$$out" || { echo "not gofmt-ed: $$out"; exit 1; }
+	@out="$$(gofmt -l cmd internal loadtest test *.go)"; test -z "$$out" || { echo "not gofmt-ed: $$out"; exit 1; }
 	$(GO) vet ./...
 	cd test/integration && $(GO) vet ./...
 
