@@ -161,6 +161,7 @@ wants "$work/monitoring.yaml" 'kind: PrometheusRule'
 
 step "senders"
 test/integration/install.sh # Prometheus
+[ -z "$(gofmt -l deploy/clients)" ] || fail "not gofmt-ed: $(gofmt -l deploy/clients)"
 (cd deploy/clients/go && go vet ./... && go build -o "$work/checkout" .)
 (cd test/deploy/otelcol && go vet ./... && go build -o "$work/otelcol" .)
 go vet -tags clients ./test/deploy/clients

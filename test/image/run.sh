@@ -20,7 +20,8 @@ step() { echo "image: $*"; }
 install_tools() {
   local missing=()
   for tool in buildah podman runc; do command -v $tool >/dev/null || missing+=($tool); done
-  [ -x /usr/bin/busybox ] || missing+=(busybox-static)
+  # The stand-in has no libraries: a busybox that is linked to some does not run there.
+  if [ ! -x /usr/bin/busybox ] || ldd /usr/bin/busybox >/dev/null 2>&1; then missing+=(busybox-static); fi
   [ -r /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
   [ ${#missing[@]} -eq 0 ] && return
   step "installing ${missing[*]}"
@@ -28,7 +29,6 @@ install_tools() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 install_tools
-file /usr/bin/busybox 2>/dev/null | grep -q "dynamically" && fail "busybox is not static: install busybox-static"
 
 work=$(mktemp -d)
 store=(--root "$work/storage" --runroot "$work/run" --storage-driver overlay)
