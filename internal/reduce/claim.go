@@ -52,11 +52,12 @@ func (p *Push) claim(i int) {
 		return // in an earlier round: its samples must not be taken for those of another life
 	}
 	how, owner, byRules := alone, uint64(nobody), s.Change != nil
-	lives, newest := p.lives(), p.newest()
+	lives, newest, grown := p.lives(), p.newest(), false
 	p.engine.table.At(m.out, p.minute, func(o *series.Output) {
 		if !lives {
 			return // it is touched, which is all
 		}
+		grown = o.Weight > 0 && o.Weight < weight(s)
 		owner = o.Owner &^ ended
 		o.Shared = o.Shared || byRules
 		byRules = o.Shared
@@ -70,6 +71,9 @@ func (p *Push) claim(i int) {
 	if how == overlap {
 		p.collide(i, owner, byRules)
 		return
+	}
+	if grown {
+		p.grow(i)
 	}
 	m.claimed, m.claimedOut, m.superseded = true, m.out, how == superseded
 	if m.superseded {

@@ -22,6 +22,9 @@ const (
 	patience = 2 * time.Minute
 	// maxCollisions bounds the metrics that are suspended or told of at once; beyond them second writers are refused.
 	maxCollisions = 4096
+	// maxRemembered is how many bytes of labels are kept to find the rule by, and longestFamily is how long the name of a metric
+	// may be: with labels of megabytes one sender could fill the memory. A larger series is told of without its rule.
+	maxRemembered, longestFamily = 16 << 10, 1 << 10
 )
 
 // Collision is a metric of which rules, or stamps, would make two live series one.
@@ -120,7 +123,7 @@ func (c *collisions) stands(id uint32) bool {
 }
 
 // note makes an entry for the metric of series i, which has met the one that owner writes, or says that it goes on. It
-// reports false where too many are. It leaves in final what the series would leave with.
+// reports false where too many are, or the name is too long. It leaves in final what the series would leave with.
 func (c *collisions) note(p *Push, i int, owner uint64, how policy) bool {
 	p.look(i)
 	p.final = p.ss[i].Change.Append(p.final[:0], p.set.All)
@@ -130,12 +133,12 @@ func (c *collisions) note(p *Push, i int, owner uint64, how policy) bool {
 	c.total[how].of(key.environment).Add(1)
 	co := c.byFamily[key]
 	if co == nil {
-		if len(c.byFamily) >= maxCollisions {
+		if len(c.byFamily) >= maxCollisions || len(key.family) > longestFamily {
 			return false
 		}
 		key.family = strings.Clone(key.family)
 		co = c.begin(p, key)
-		if owner != nobody && c.byOwner[owner] == nil {
+		if owner != nobody && c.byOwner[owner] == nil && size(p.set.All) <= maxRemembered {
 			co.first, co.owner = cloneLabels(p.set.All), owner
 			c.byOwner[owner] = co
 			c.awaited.Add(1)

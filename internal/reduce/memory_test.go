@@ -2,6 +2,8 @@ package reduce
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +95,43 @@ func TestSuspensionsAreBounded(t *testing.T) {
 	}
 	r.collisions.mu.Unlock()
 	r.drain()
+}
+
+// TestCollisionsOfLargeSeriesAreBounded: what is kept of a collision does not grow with what a sender writes.
+func TestCollisionsOfLargeSeriesAreBounded(t *testing.T) {
+	f := func(value, name int, want ...string) {
+		t.Helper()
+		r := newRig(t, Options{})
+		p := r.metrics(dropPod)
+		m := strings.Repeat("m", name)
+		large := strings.Repeat("v", value)
+		var got []string
+		for _, pod := range []string{"a", "b"} {
+			for _, left := range r.push(p, at(m+",pod="+pod+",v="+large, 0)).left {
+				got = append(got, strings.ReplaceAll(strings.ReplaceAll(left, large, "v"), m, "m"))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d bytes: left as %q, want %q", value+name, got, want)
+		}
+		r.collisions.mu.Lock()
+		kept := 0
+		for key, co := range r.collisions.byFamily {
+			kept += len(key.family) + size(co.first)
+			for _, x := range co.examples {
+				kept += len(x.values) + len(x.names)
+			}
+		}
+		r.collisions.mu.Unlock()
+		if kept > maxRemembered+4<<10 {
+			t.Errorf("%d bytes: %d are kept", value+name, kept)
+		}
+		r.drain()
+	}
+	f(1, 1, "m,v=v", "m,pod=b,v=v")
+	f(1<<20, 1, "m,v=v", "m,pod=b,v=v")
+	f(1, longestFamily, "m,v=v", "m,pod=b,v=v")
+	f(1, longestFamily+1, "m,v=v", "refused")
 }
 
 // TestSuspendedSeriesMeetOthers: what leaves as it came is not to be what others leave as either.

@@ -262,6 +262,9 @@ func (p *Push) hit(i int, e *series.Entry) {
 		p.keepOutput(e)
 		return // decided under other rules
 	}
+	if countable(e) && e.Value() < weight(s) {
+		return // a histogram has got more buckets: it takes more places
+	}
 	lived(e, s)
 	m.state = settled
 	switch e.Kind() {

@@ -200,16 +200,30 @@ func (p *Push) join(i int, e *series.Entry, key labels.Key) (ok bool) {
 
 // place makes e hold a place among the live series, unless it does already. It reports false if there is none for s.
 func (p *Push) place(s *ingest.Series, m *mark, e *series.Entry) bool {
-	if countable(e) {
+	if countable(e) && e.Value() >= weight(s) {
 		return true
 	}
 	ref, ok := p.reserve(s, p.knows(m, e))
 	if !ok {
 		return false
 	}
+	p.uncount(e) // one that has grown
 	e.Ref = ref
 	e.Set(series.Counted, weight(s), never) // the caller knows the rest
 	return true
+}
+
+// grow makes the output of series i hold as many places as that takes by now: a histogram has got more buckets.
+func (p *Push) grow(i int) {
+	s, m := &p.ss[i], &p.marks[i]
+	p.look(i)
+	p.final = s.Change.Append(p.final[:0], p.set.All)
+	p.engine.table.At(m.out, p.minute, func(o *series.Output) {
+		if o.Weight > 0 && o.Weight < weight(s) {
+			p.engine.guard.Release(o.Ref, o.Weight)
+			o.Ref, o.Weight = p.policy.guard.Adopt(p.now, p.final, int(weight(s))), weight(s)
+		}
+	})
 }
 
 // knows says whether the series of e was live when the push came, or has become so meanwhile by another push.
