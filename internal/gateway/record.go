@@ -35,7 +35,7 @@ func (g *Gateway) record(p *push, status int, e *fault.Error) {
 		}
 		p.client.books[p.protocol.Signal].book(&p.entry)
 		g.bookReduction(p, env, who)
-		if e != nil {
+		if e != nil && !ours(e) {
 			p.giveBack()
 		}
 		p.client.unnamed.Add(int64(p.unnamed))

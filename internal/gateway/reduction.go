@@ -53,6 +53,16 @@ func (p *push) beginReduction() *ingest.Reducer {
 	return &p.reduction.Reducer
 }
 
+// ours says whether a push was refused by us for what its sender did. What it took from its buckets stays taken: garbage may
+// not come without end because it is refused.
+func ours(e *fault.Error) bool {
+	switch e.Kind {
+	case fault.Malformed, fault.TooLarge, fault.RateLimited, fault.Unsupported:
+		return e.Upstream == 0
+	}
+	return false
+}
+
 // reduce asks rules and guard about everything in the push.
 func (p *push) reduce(batch ingest.Batch) error {
 	if p.reduction == nil {

@@ -321,3 +321,15 @@ func TestSharedAttributesAreBounded(t *testing.T) {
 	}
 	g.scrapeBooks()
 }
+
+// Garbage counts as requests: it may not come without end because it is refused.
+func TestGarbageIsNotFree(t *testing.T) {
+	g := start(t, with("    metrics: {limits: {requests_per_second: 0.2, burst_seconds: 10}}\n"))
+	garbage := func() int {
+		h := header("Content-Type", "application/x-protobuf", "Content-Encoding", "snappy")
+		return g.post("/api/v1/push", h, []byte("no snappy")).StatusCode
+	}
+	if a, b, c := garbage(), garbage(), garbage(); a != 400 || b != 400 || c != 429 {
+		t.Errorf("answers %d %d %d, want 400 400 429", a, b, c)
+	}
+}

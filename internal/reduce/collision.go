@@ -20,7 +20,7 @@ const (
 	quiet = series.IdleMinutes * time.Minute
 	// patience is how long we wait for the other of the two series that have met: for its next push.
 	patience = 2 * time.Minute
-	// maxCollisions bounds the metrics that are suspended or told of at once; beyond them second writers are refused.
+	// maxCollisions bounds the metrics of an environment that are suspended or told of at once; beyond them second writers are refused.
 	maxCollisions = 4096
 	// maxRemembered is how many bytes of labels are kept to find the rule by, and longestFamily is how long the name of a metric
 	// may be: with labels of megabytes one sender could fill the memory. A larger series is told of without its rule.
@@ -56,6 +56,7 @@ type collisions struct {
 
 	mu       sync.Mutex // guards what follows
 	byFamily map[familyKey]*collision
+	many     map[string]int // of byFamily, by environment
 	byID     map[uint32]*collision
 	byOwner  map[uint64]*collision // who is awaited
 	ids      uint32
@@ -93,6 +94,7 @@ type example struct{ values, names string }
 
 func (c *collisions) init(e *Engine, show bool) {
 	c.engine = e
+	c.many = make(map[string]int)
 	c.byFamily, c.byID, c.byOwner = make(map[familyKey]*collision), make(map[uint32]*collision), make(map[uint64]*collision)
 	c.show.Store(show)
 }
@@ -133,7 +135,7 @@ func (c *collisions) note(p *Push, i int, owner uint64, how policy) bool {
 	c.total[how].of(key.environment).Add(1)
 	co := c.byFamily[key]
 	if co == nil {
-		if len(c.byFamily) >= maxCollisions || len(key.family) > longestFamily {
+		if c.many[key.environment] >= maxCollisions || len(key.family) > longestFamily {
 			return false
 		}
 		key.family = strings.Clone(key.family)
@@ -156,6 +158,7 @@ func (c *collisions) begin(p *Push, key familyKey) *collision {
 		Clients: []string{p.policy.settings.Client},
 	}}
 	c.byFamily[key], c.byID[co.id] = co, co
+	c.many[key.environment]++
 	if key.policy == suspending {
 		c.suspended.Add(1)
 		c.engine.renewAll(key.environment)
@@ -256,6 +259,9 @@ func (c *collisions) adopt(policies []*Policy) {
 // end forgets co. mu is held.
 func (c *collisions) end(co *collision, why string) {
 	delete(c.byFamily, co.key)
+	if c.many[co.Environment]--; c.many[co.Environment] == 0 {
+		delete(c.many, co.Environment)
+	}
 	delete(c.byID, co.id)
 	c.await(co)
 	if co.key.policy == suspending {

@@ -418,3 +418,37 @@ func TestCollisionShowsNoValues(t *testing.T) {
 		t.Fatalf("collisions %+v", c)
 	}
 }
+
+// TestWeightGrows: a histogram that gets more buckets takes more places, and is not refused for it.
+func TestWeightGrows(t *testing.T) {
+	for _, text := range []string{"[]", dropPod} {
+		r := newRig(t, Options{})
+		p := r.metrics(text, func(s *Settings) { s.EnvironmentLimits = guard.Limits{Key: "limits", ActiveSeries: 20} })
+		active := func(want int) {
+			t.Helper()
+			got := 0
+			r.Guard().Each(func(_ guard.Sender, n int) { got += n })
+			if got != want {
+				t.Errorf("rules %s: %d active series, want %d", text, got, want)
+			}
+		}
+		push := func(weight int, seconds int64) {
+			t.Helper()
+			s := at("h,pod=a", seconds)
+			s.weight = weight
+			if got := r.push(p, s).left[0]; got == "refused" {
+				t.Errorf("rules %s: a known series is refused when it weighs %d", text, weight)
+			}
+		}
+		push(5, 0)
+		active(5)
+		push(15, 15)
+		active(15)
+		push(30, 30) // over the limit, and known
+		active(30)
+		push(5, 45) // what upstream has seen it bills for 20 minutes
+		active(30)
+		r.wait(30 * time.Minute)
+		active(0)
+	}
+}
