@@ -12,6 +12,7 @@ import (
 
 	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/prompb"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 
@@ -257,6 +258,49 @@ func TestCollisionIsShown(t *testing.T) {
 	if log := g.logs.String(); !strings.Contains(log, "on_collision=suspend") {
 		t.Errorf("the log does not tell of it:\n%s", log)
 	}
+}
+
+// TestResourcesThatBecomeOne: rules for resources make no two live series one either, and let a hand-over pass.
+func TestResourcesThatBecomeOne(t *testing.T) {
+	f := func(rule string, second time.Duration, stored int) {
+		t.Helper()
+		g := start(t, with("    metrics: {resource_relabel_configs: ["+rule+"]}\n"))
+		now, rejected := time.Now(), 0
+		for i := range 4 { // a, b, a, b; or a, a, b, b
+			m := pmetric.NewMetrics()
+			rm := m.ResourceMetrics().AppendEmpty()
+			pod, at := i%2, now.Add(time.Duration(i/2)*15*time.Second)
+			if second > 0 {
+				pod, at = i/2, now.Add(time.Duration(i%2)*15*time.Second+time.Duration(i/2)*second)
+			}
+			rm.Resource().Attributes().PutStr("service.instance.id", fmt.Sprint("pod-", pod))
+			ps := rm.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+			ps.SetName("m")
+			ps.SetEmptyGauge().DataPoints().AppendEmpty().SetTimestamp(pcommon.NewTimestampFromTime(at.Add(-time.Hour)))
+			h := header("Content-Type", "application/x-protobuf")
+			h.Set("Authorization", "Bearer "+clientToken)
+			a := g.post("/v1/metrics", h, must(pmetricotlp.NewExportRequestFromMetrics(m).MarshalProto()))
+			if a.StatusCode != 200 {
+				t.Fatalf("%d %s", a.StatusCode, a.body)
+			}
+			answer := pmetricotlp.NewExportResponse()
+			if err := answer.UnmarshalProto([]byte(a.body)); err != nil {
+				t.Fatal(err)
+			}
+			rejected += int(answer.PartialSuccess().RejectedDataPoints())
+		}
+		if rejected != 4-stored {
+			t.Errorf("%s: %d points are refused, want %d", rule, rejected, 4-stored)
+		}
+		if n := g.metric("gateway_items_dropped_total", "reason", "collision"); n != float64(rejected) {
+			t.Errorf("%s: %v points counted as collisions, want %d", rule, n, rejected)
+		}
+		g.scrapeBooks()
+	}
+	f("{action: labeldrop, regex: service.instance.id}", 0, 2)
+	f("{target_label: service.instance.id, replacement: x}", 0, 2)
+	f("{target_label: other, replacement: x}", 0, 4)
+	f("{action: labeldrop, regex: service.instance.id}", time.Minute, 4)
 }
 
 func TestExplain(t *testing.T) {

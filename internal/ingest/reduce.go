@@ -37,7 +37,8 @@ type Reducer struct {
 
 // Series is one series of a push, or one stream: the door says what it is, the Reducer what becomes of it.
 type Series struct {
-	// Key is what the Hasher made of its labels, and Overwritten what of that is the stamps' doing.
+	// Key is what the Hasher made of its labels, and Overwritten what of that only stamps, or rules for resources, tell apart
+	// from others: it is in no label that they have left.
 	Key, Overwritten labels.Key
 	// First and Last are the earliest and latest time of its samples in milliseconds since 1970, stale markers left out. First is
 	// greater than Last if there are none. Streams have no times: zero.

@@ -115,6 +115,8 @@ func (p *Push) reject(i int, owner uint64) {
 		key := "environments." + where.Environment + ".metrics."
 		cause := key + "relabel_configs are applied"
 		switch {
+		case s.Overwritten != (labels.Key{}) && p.view == Attributes && p.policy.resource.Len() > 0:
+			cause = "the labels of the configuration and " + key + "resource_relabel_configs are applied"
 		case s.Overwritten != (labels.Key{}):
 			cause = "the labels of the configuration are stamped on it"
 		case where.RejectCollisions:

@@ -44,6 +44,8 @@ type pointResource struct {
 	dropped   bool
 	rewritten bool // attrs is not what came
 	changed   bool // anything in it is not what came
+	// lost is what rules took from the keys of its points: two resources that rules make one still have series of their own.
+	lost labels.Key
 	// labels are resource.<name>, once view has asked for them.
 	labels labels.Set
 	ready  bool

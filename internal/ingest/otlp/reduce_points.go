@@ -75,6 +75,7 @@ func (p *points) askResource(r *ingest.Reducer) error {
 	if change == nil {
 		return nil
 	}
+	at.lost = p.lostTo(change)
 	size := len(at.attrs) + stampsLen(change.Add)
 	err := p.charge.Take(size)
 	if err != nil {
@@ -83,6 +84,21 @@ func (p *points) askResource(r *ingest.Reducer) error {
 	at.attrs, err = p.text.appendChanged(make([]byte, 0, size), at.attrs, messages[resource].attrs, &p.asked, change, ofResource)
 	at.rewritten = true
 	return err
+}
+
+// lostTo is what tells the resource in asked, but for c, from others that c makes the same. Like the value that a stamp
+// overwrites it counts as Overwritten: no rule for points can undo it.
+func (p *points) lostTo(c *labels.Change) (lost labels.Key) {
+	if p.keys == nil {
+		return lost
+	}
+	for i, l := range p.asked.All {
+		if !c.Keeps(i) {
+			k := p.keys.Sum(labels.Resource, []byte(l.Name), []byte(l.Value))
+			lost = lost.Plus(p.hashedInto(labels.Overwritten, []byte(l.Name), k))
+		}
+	}
+	return lost
 }
 
 // see fills asked with the attributes of a resource.
@@ -135,7 +151,7 @@ func (p *points) judge(r *ingest.Reducer) error {
 			s := &p.scopes[i]
 			sum := sum.Plus(p.sumOfScope(s))
 			for i := s.from; i < s.to; i++ {
-				if need, err = p.readMetric(i, sum); err != nil {
+				if need, err = p.readMetric(i, sum, at.lost); err != nil {
 					return err
 				}
 				ofPoints = max(ofPoints, need)
@@ -152,9 +168,9 @@ func (p *points) judge(r *ingest.Reducer) error {
 	return nil
 }
 
-// readMetric fills the series of metric i, of whose keys sum is a part. need is how many bytes the texts of a point's
+// readMetric fills the series of metric i, of whose keys sum is a part, and lost what its resource has lost. need is how many bytes the texts of a point's
 // values take at most.
-func (p *points) readMetric(i int, sum labels.Key) (need int, err error) {
+func (p *points) readMetric(i int, sum, lost labels.Key) (need int, err error) {
 	m := &p.metrics[i]
 	if len(m.name) > 0 {
 		sum = sum.Plus(p.keys.Sum(labels.Own, metricLabel, m.name))
@@ -165,6 +181,8 @@ func (p *points) readMetric(i int, sum labels.Key) (need int, err error) {
 			return 0, err
 		}
 		need = max(need, n)
+		s := &p.series[i]
+		s.Key, s.Overwritten = s.Key.Plus(lost), s.Overwritten.Plus(lost)
 	}
 	return need, nil
 }
@@ -313,11 +331,15 @@ func (p *points) sumOf(a *attribute) labels.Key {
 // nested is the sum of something in a place for which there is no word: a value in place of its own hashed into outer. No sender
 // can make a string that is one.
 func (p *points) nested(outer, place labels.Place, a *attribute) labels.Key {
-	k := p.keys.Sum(place, a.name, a.encoded)
+	return p.hashedInto(outer, a.name, p.keys.Sum(place, a.name, a.encoded))
+}
+
+// hashedInto is what k adds to keys as the value of name in outer.
+func (p *points) hashedInto(outer labels.Place, name []byte, k labels.Key) labels.Key {
 	var b [16]byte
 	binary.LittleEndian.PutUint64(b[:8], k.Hi)
 	binary.LittleEndian.PutUint64(b[8:], k.Lo)
-	return p.keys.Sum(outer, a.name, b[:])
+	return p.keys.Sum(outer, name, b[:])
 }
 
 // sumOfScope is what a scope adds to the keys of its points.
