@@ -2,9 +2,9 @@
 SHELL := bash
 GO ?= go
 
-.PHONY: test tools lint unit race integration fuzz build clean
+.PHONY: test tools lint unit race integration deploy image fuzz build clean
 
-test: tools lint unit race integration ## everything CI checks; installs what it needs
+test: tools lint unit race integration deploy image ## everything CI checks; installs what it needs
 
 build: ## the binary, with its version
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$$(git describe --tags --always --dirty 2>/dev/null || echo dev)" -o gateway ./cmd/gateway
@@ -25,6 +25,12 @@ race: ## everything again under the race detector
 
 integration: ## real clients and servers around the real binary
 	cd test/integration && $(GO) test -count=1 -timeout 15m ./...
+
+deploy: ## the chart, the manifests, the rules and the senders' settings
+	test/deploy/run.sh
+
+image: ## the Dockerfile, built and run as Kubernetes does
+	test/image/run.sh
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz target for FUZZTIME each
