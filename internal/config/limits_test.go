@@ -193,8 +193,9 @@ func TestWarningsOfLimitsAndRules(t *testing.T) {
 	f("reduction: false, traces: {sample_ratio: 0.5}", "traces: sampling "+off)
 	f("logs: {structured_metadata: [pod]}",
 		"logs.structured_metadata: what moves is billed as bytes of each entry, where stream labels are not; gateway_structured_metadata_added_bytes_total says how many")
-	f("metrics: {relabel_configs: [{target_label: a, replacement: ''}]}",
-		"metrics.relabel_configs: rules remove labels, and whether two live series become one is seen by each replica for itself: with several replicas, route by sender (sticky)")
+	const sticky = "rules remove labels, and whether two live series become one is seen by each replica for itself: with several replicas, route by sender (sticky)"
+	f("metrics: {relabel_configs: [{target_label: a, replacement: ''}]}", "metrics.relabel_configs: "+sticky)
+	f("metrics: {resource_relabel_configs: [{action: labeldrop, regex: a}]}", "metrics.resource_relabel_configs: "+sticky)
 	f("traces: {relabel_configs: [{action: drop}, {action: keep, regex: x}, {action: dropequal, source_labels: [a], target_label: a}]}",
 		"traces.relabel_configs[0]: it drops everything", "traces.relabel_configs[1]: it drops everything", "traces.relabel_configs[2]: it drops everything")
 

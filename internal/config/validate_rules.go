@@ -24,10 +24,16 @@ func (v *validator) rules(path string, e *Environment) {
 	v.ruleList(path+".logs.resource_relabel_configs", e.Logs.ResourceRelabelConfigs, false, false)
 	v.ruleList(path+".traces.resource_relabel_configs", e.Traces.ResourceRelabelConfigs, false, false)
 	v.metadata(path+".logs.structured_metadata", e.Logs.StructuredMetadata)
-	if slices.ContainsFunc(e.Metrics.RelabelConfigs, removes) {
-		v.warn(path+".metrics.relabel_configs", "rules remove labels, and whether two live series become one is seen by each replica for itself: with several replicas, route by sender (sticky)")
-	}
+	v.sticky(path+".metrics.relabel_configs", e.Metrics.RelabelConfigs)
+	v.sticky(path+".metrics.resource_relabel_configs", e.Metrics.ResourceRelabelConfigs)
 	v.idle(path, e)
+}
+
+// sticky warns of rules that can make two live series one where no single replica sees both.
+func (v *validator) sticky(path string, rules []*relabel.Config) {
+	if slices.ContainsFunc(rules, removes) {
+		v.warn(path, "rules remove labels, and whether two live series become one is seen by each replica for itself: with several replicas, route by sender (sticky)")
+	}
 }
 
 // idle warns of what is configured and has nothing to work on.
