@@ -14,9 +14,8 @@ const (
 	Routed
 	// Suspended is Counted, of a series that would be Routed and leaves as it came for now.
 	Suspended
-	// Dropped and Refused do not leave; Value says why.
+	// Dropped does not leave; Value says why. What is refused has no entry: it may come as soon as there is room.
 	Dropped
-	Refused
 )
 
 const (

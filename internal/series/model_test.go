@@ -182,7 +182,7 @@ func counts(e *Entry) bool { return e.Kind() == Counted || e.Kind() == Suspended
 
 // decide makes e something new.
 func (m *model) decide(e *modelEntry, now Minute) {
-	kind := Kind(1 + m.roll(int(Refused)))
+	kind := Kind(1 + m.roll(int(Dropped)))
 	m.serial++
 	e.Last = m.serial * 7
 	value, generation := m.serial<<13&(1<<valueBits-1), m.serial<<9&(1<<24-1)

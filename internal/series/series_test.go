@@ -37,7 +37,7 @@ func TestEntry(t *testing.T) {
 		}
 	}
 	f(Counted, 0, 0, 0)
-	f(Refused, 1<<29-1, 1<<24-1, 1<<24-1)
+	f(Dropped, 1<<29-1, 1<<24-1, 1<<24-1)
 	e.touch(touched(239))
 	f(Routed, 5, 1<<24+3, 3)
 	f(Dropped, 0, 0, 0)
