@@ -45,6 +45,7 @@ type push struct {
 	body, plain *ingest.Buffer // as sent; decompressed (nil: body is plain)
 	encoded     *ingest.Buffer // as it leaves, where that is neither of them
 	pool        *ingest.Pool
+	stock       *ingest.Stock  // what decoding builds in, until the push is packed
 	whole       bool           // the body was read to its end
 	weight      int            // bytes charged for what decoding has built
 	entry       entry          // what will be booked
@@ -112,12 +113,15 @@ func (p *push) read() (batch ingest.Batch, err error) {
 			return nil, err
 		}
 	}
-	p.content.Charge = p.chargeBuilt
+	if p.stock == nil {
+		p.stock = p.pool.Stock()
+	}
+	p.content.Charge, p.content.Stock = p.chargeBuilt, p.stock
 	p.content.Reducer = p.beginReduction()
 	return p.protocol.Decode(raw, p.content)
 }
 
-// keepOnly gives back all buffers but those given.
+// keepOnly gives back all buffers but those given, and what was built: the batch is not to be touched after it.
 func (p *push) keepOnly(keep ...*ingest.Buffer) {
 	for _, held := range []**ingest.Buffer{&p.body, &p.plain, &p.encoded} {
 		if !slices.Contains(keep, *held) {
@@ -125,8 +129,9 @@ func (p *push) keepOnly(keep ...*ingest.Buffer) {
 			*held = nil
 		}
 	}
+	p.pool.Restock(p.stock)
 	_ = p.charge(-p.weight)
-	p.weight = 0
+	p.stock, p.weight = nil, 0
 }
 
 // fault returns err as what the sender reads. It names the environment, which the stages do not know.

@@ -17,6 +17,7 @@ const (
 // Pool lends byte buffers. The zero value is ready. One pool serves all pushes of a gateway.
 type Pool struct {
 	classes [maxClass - minClass + 1]sync.Pool
+	stocks  sync.Pool // of *Stock
 }
 
 // Buffer is a lent slice. It goes back to its pool when the last of its holders releases it: the push, and the transport

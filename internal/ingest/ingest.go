@@ -82,6 +82,8 @@ type Content struct {
 	// Charge books what Decode builds beyond that, before it is built; it is given back with the push. The road sets it;
 	// nil: nothing is booked.
 	Charge Charge
+	// Stock is where a Batch may take what it builds from, in all of its life. The road sets it; nil: there is none.
+	Stock *Stock
 	// Reducer is what Reduce will be given if all goes well. A door may prepare for it while it decodes, with its Room and its
 	// Keys, so that it walks a push once; it asks nothing about it yet. Nil: nobody knows.
 	Reducer *Reducer
