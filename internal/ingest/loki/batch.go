@@ -23,6 +23,8 @@ type batch struct {
 	regular bool
 	// metadata: a line has structured metadata of its own.
 	metadata bool
+	// stock is where what is built comes from.
+	stock *ingest.Stock
 	// reduction is what changes besides stamps; nil: nothing does.
 	reduction *reduction
 }
@@ -67,7 +69,7 @@ func stampsLen(stamps []labels.Label) (n int) {
 // Encode writes the push as it was reduced, with e.Stamps on every stream.
 func (b *batch) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	res := ingest.Result{Form: e.Form, Sent: ingest.Count{Items: b.lines}}
-	s := stamper{out: dst, stamps: e.Stamps, added: stampsLen(e.Stamps), set: labelSet{charge: e.Charge}}
+	s := stamper{out: dst, stamps: e.Stamps, added: stampsLen(e.Stamps), set: labelSet{lender: ingest.Lender{Charge: e.Charge, Stock: b.stock}}}
 	switch {
 	case b.reduction != nil:
 		w := rewriter{stamper: s, batch: b, d: b.reduction}

@@ -17,11 +17,11 @@ import (
 // is quoted instead of spoiling the push, and half a surrogate pair becomes U+FFFD, as in encoding/json.
 //
 // Bytes that are not UTF-8 stay as they are in lines and metadata: Loki stores them.
-func fromJSON(in []byte, charge ingest.Charge) (*batch, error) {
-	d := decoder{scanner: scanner{in: in}, b: batch{json: true, regular: true}, set: labelSet{charge: charge}}
+func fromJSON(in []byte, lender ingest.Lender) (*batch, error) {
+	d := decoder{scanner: scanner{in: in}, b: batch{json: true, regular: true, stock: lender.Stock}, set: labelSet{lender: lender}}
 	// The protobuf is shorter than its JSON unless it is made to be longer; see ahead.
 	var err error
-	if d.out, err = grow(d.out, len(in)+2*overhead, charge); err != nil {
+	if d.out, err = ingest.Grow(d.out, len(in)+2*overhead, lender); err != nil {
 		return nil, err
 	}
 	if err := d.push(); err != nil {
@@ -59,11 +59,11 @@ func (d *decoder) room(extra int) error {
 	if need > most {
 		return fmt.Errorf("%d bytes of JSON make %d bytes of push, over %d more", d.pos, len(d.out)+extra, ahead)
 	}
-	if err := d.set.charge.Take(most); err != nil {
-		return err
+	out, err := ingest.Lend[byte](most, d.set.lender) // once and for all
+	if err == nil {
+		d.out = append(out, d.out...)
 	}
-	d.out = append(make([]byte, 0, most), d.out...) // once and for all
-	return nil
+	return err
 }
 
 func (d *decoder) push() error {
@@ -124,7 +124,7 @@ func (d *decoder) labels() (slack int, err error) {
 	d.set.reset()
 	err = d.members(`"stream" as an object`, func(key []byte) error {
 		var err error
-		if d.set.buf, err = grow(d.set.buf, len(key), d.set.charge); err != nil {
+		if d.set.buf, err = ingest.Grow(d.set.buf, len(key), d.set.lender); err != nil {
 			return err
 		}
 		d.set.buf = append(d.set.buf, key...)
@@ -160,7 +160,7 @@ func (d *decoder) labelValue() ([]byte, error) {
 		return nil, err
 	}
 	literal := d.in[from:d.pos]
-	if d.set.buf, err = grow(d.set.buf, len(literal), d.set.charge); err != nil {
+	if d.set.buf, err = ingest.Grow(d.set.buf, len(literal), d.set.lender); err != nil {
 		return nil, err
 	}
 	// Loki resolves escapes also where they stand in strings inside of the literal.
@@ -300,7 +300,7 @@ func (d *decoder) string(buf *[]byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if *buf, err = grow(*buf, d.pos-start, d.set.charge); err != nil {
+	if *buf, err = ingest.Grow(*buf, d.pos-start, d.set.lender); err != nil {
 		return nil, err
 	}
 	mark := len(*buf)

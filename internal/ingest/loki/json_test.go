@@ -207,11 +207,11 @@ func referenceEntry(raw json.RawMessage) (e push.Entry, err error) {
 func checkJSON(t *testing.T, in []byte) {
 	t.Helper()
 	if !utf8.Valid(in) || bytes.Contains(in, []byte("ſ")) { // encoding/json repairs the one and folds the other to an s
-		_, _ = fromJSON(in, nil)
+		_, _ = fromJSON(in, ingest.Lender{})
 		return
 	}
 	want, wantErr := referencePush(in)
-	b, err := fromJSON(in, nil)
+	b, err := fromJSON(in, ingest.Lender{})
 	if err != nil {
 		if wantErr == nil && !strings.Contains(err.Error(), "nested over") && !strings.Contains(err.Error(), "bytes of JSON") {
 			t.Fatalf("%q: %v, the reference takes it", in, err)
@@ -327,7 +327,7 @@ func FuzzJSON(f *testing.F) {
 func TestJSONAsLoki(t *testing.T) {
 	f := func(in, labels string, lines ...string) {
 		t.Helper()
-		b, err := fromJSON([]byte(in), nil)
+		b, err := fromJSON([]byte(in), ingest.Lender{})
 		if err != nil {
 			t.Fatalf("%s: %v", in, err)
 		}
@@ -354,7 +354,7 @@ func TestJSONAhead(t *testing.T) {
 	f := func(entry string, n int, ok bool) {
 		t.Helper()
 		in := []byte(`{"streams":[{"values":[` + strings.Repeat(entry+",", n) + `null]}]}`)
-		b, err := fromJSON(in, nil)
+		b, err := fromJSON(in, ingest.Lender{})
 		if (err == nil) != ok {
 			t.Fatalf("%s: %v", entry, err)
 		}
@@ -366,7 +366,7 @@ func TestJSONAhead(t *testing.T) {
 	f(`["-1"]`, 100, true)
 	f(`["-1"]`, 100_000, false)
 	in := []byte(`{"streams":[{"stream":{"a":"` + strings.Repeat("\x7f", 100_000) + `"}}]}`)
-	if _, err := fromJSON(in, nil); err == nil {
+	if _, err := fromJSON(in, ingest.Lender{}); err == nil {
 		t.Error("a label of control characters got four times its memory")
 	}
 }

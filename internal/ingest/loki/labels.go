@@ -29,7 +29,7 @@ type labelSet struct {
 	pairs []pair
 	// buf holds what had to be unescaped. When it grows, pairs go on pointing into the old one, which nobody writes to.
 	buf    []byte
-	charge ingest.Charge
+	lender ingest.Lender
 }
 
 // syntaxError says where a label string is wrong, without showing what stands there.
@@ -49,7 +49,7 @@ func (s *labelSet) add(name, value []byte, at int) (err error) {
 	if len(s.pairs) == maxLabels {
 		return &syntaxError{fmt.Sprintf("over %d labels", maxLabels), at}
 	}
-	if s.pairs, err = grow(s.pairs, 1, s.charge); err == nil {
+	if s.pairs, err = ingest.Grow(s.pairs, 1, s.lender); err == nil {
 		s.pairs = append(s.pairs, pair{name, value})
 	}
 	return err
@@ -64,7 +64,7 @@ func (s *labelSet) parse(text []byte) (err error) {
 	s.reset()
 	if bytes.IndexByte(text, '\\') >= 0 {
 		// Once is enough: an escape sequence is longer than what it stands for.
-		if s.buf, err = grow(s.buf, len(text), s.charge); err != nil {
+		if s.buf, err = ingest.Grow(s.buf, len(text), s.lender); err != nil {
 			return err
 		}
 	}

@@ -89,7 +89,7 @@ func isJSON(h http.Header) (bool, error) {
 
 func decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
 	if c.JSON {
-		b, err := fromJSON(raw, c.Charge)
+		b, err := fromJSON(raw, ingest.Lender{Charge: c.Charge, Stock: c.Stock})
 		if err != nil {
 			return nil, malformed("Loki JSON push", err)
 		}
@@ -99,6 +99,7 @@ func decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
 	if err != nil {
 		return nil, malformed("Loki push", err)
 	}
+	b.stock = c.Stock
 	return b, nil
 }
 

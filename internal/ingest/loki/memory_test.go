@@ -163,7 +163,7 @@ func TestMaxLabels(t *testing.T) {
 		if err != nil || (len(res.Refused) == 0) != ok || !ok && !strings.Contains(res.Refused[0].Text, "stream 1: labels: over 1024 labels at byte ") {
 			t.Errorf("%d labels: %v %+v", n, err, res.Refused)
 		}
-		_, err = fromJSON([]byte(`{"streams":[{"stream":{`+json.String()[1:]+`},"values":[["1","x"]]}]}`), nil)
+		_, err = fromJSON([]byte(`{"streams":[{"stream":{`+json.String()[1:]+`},"values":[["1","x"]]}]}`), ingest.Lender{})
 		if (err == nil) != ok || !ok && !strings.Contains(err.Error(), "labels: over 1024 labels at byte ") {
 			t.Errorf("%d labels as JSON: %v", n, err)
 		}

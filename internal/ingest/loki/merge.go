@@ -34,7 +34,7 @@ type part struct {
 func (d *reduction) merge(b *batch) (err error) {
 	m := &merging{}
 	d.merging = m
-	if m.parts, err = grow(m.parts, len(d.streams), d.r.Charge); err != nil {
+	if m.parts, err = ingest.Grow(m.parts, len(d.streams), d.set.lender); err != nil {
 		return err
 	}
 	m.parts = m.parts[:len(d.streams)]
@@ -42,7 +42,7 @@ func (d *reduction) merge(b *batch) (err error) {
 	for slots < 2*len(d.streams) {
 		slots *= 2
 	}
-	if m.slots, err = grow(m.slots, slots, d.r.Charge); err != nil {
+	if m.slots, err = ingest.Grow(m.slots, slots, d.set.lender); err != nil {
 		return err
 	}
 	m.slots = m.slots[:slots]
@@ -65,13 +65,13 @@ func (d *reduction) merge(b *batch) (err error) {
 		}
 		m.join(i)
 		if first := &m.parts[p.first]; first.labels == nil {
-			if first.labels, err = m.labels(w.left, d.r.Charge); err != nil {
+			if first.labels, err = m.labels(w.left, d.set.lender); err != nil {
 				return err
 			}
 			d.more += envelope + int64(len(first.labels))
 		}
 		if len(one.Change.Move) > 0 {
-			if p.moved, err = m.metadata(one.Change.Move, d.r.Charge); err != nil {
+			if p.moved, err = m.metadata(one.Change.Move, d.set.lender); err != nil {
 				return err
 			}
 			d.more += int64(s.left) * p.moved.growth(b.metadata)
@@ -123,16 +123,16 @@ func (m *merging) join(i int) {
 }
 
 // room makes m.text have room for n bytes.
-func (m *merging) room(n int, c ingest.Charge) (err error) {
+func (m *merging) room(n int, l ingest.Lender) (err error) {
 	if cap(m.text)-len(m.text) < n {
-		m.text, err = grow([]byte(nil), max(n, 2*cap(m.text), 512), c)
+		m.text, err = ingest.Lend[byte](max(n, 2*cap(m.text), 512), l)
 	}
 	return err
 }
 
 // labels writes a label string that parts can point to.
-func (m *merging) labels(ls []labels.Label, c ingest.Charge) ([]byte, error) {
-	if err := m.room(len("{}")+stampsLen(ls), c); err != nil {
+func (m *merging) labels(ls []labels.Label, l ingest.Lender) ([]byte, error) {
+	if err := m.room(len("{}")+stampsLen(ls), l); err != nil {
 		return nil, err
 	}
 	from := len(m.text)
@@ -149,16 +149,16 @@ type relabeller struct {
 
 // apply makes w.left and the key of p.
 func (w *relabeller) apply(d *reduction, s *stream, p *part, regular bool) (err error) {
-	charge, change := d.r.Charge, d.change(s)
+	lender, change := d.set.lender, d.change(s)
 	if err := d.set.parse(labelsOf(s.msg, regular)); err != nil {
 		return err
 	}
 	w.set.Reset()
 	n := len(d.set.pairs) + len(d.r.Stamps)
-	if w.set.All, err = grow(w.set.All, n, charge); err != nil {
+	if w.set.All, err = ingest.Grow(w.set.All, n, lender); err != nil {
 		return err
 	}
-	if w.set.Keys, err = grow(w.set.Keys, n, charge); err != nil {
+	if w.set.Keys, err = ingest.Grow(w.set.Keys, n, lender); err != nil {
 		return err
 	}
 	d.set.fill(&w.set, d.r.Stamps, d.r.Keys)
@@ -170,7 +170,7 @@ func (w *relabeller) apply(d *reduction, s *stream, p *part, regular bool) (err 
 	for _, l := range change.Add {
 		p.key = p.key.Plus(d.r.Keys.Sum(labels.Own, asBytes(l.Name), asBytes(l.Value)))
 	}
-	if w.left, err = grow(w.left[:0], n+len(change.Add), charge); err != nil {
+	if w.left, err = ingest.Grow(w.left[:0], n+len(change.Add), lender); err != nil {
 		return err
 	}
 	w.left = change.Append(w.left, w.set.All)

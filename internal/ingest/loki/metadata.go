@@ -31,14 +31,14 @@ func (m *moved) growth(own bool) int64 {
 }
 
 // metadata writes a block that parts can point to.
-func (m *merging) metadata(ls []labels.Label, c ingest.Charge) (moved, error) {
+func (m *merging) metadata(ls []labels.Label, lender ingest.Lender) (moved, error) {
 	out := moved{labels: ls}
 	size := 0
 	for _, l := range ls {
 		size += wire.BytesLen(entryMetadata, pairLen(l.Name, l.Value))
 		out.bytes += len(l.Name) + len(l.Value)
 	}
-	if err := m.room(size, c); err != nil {
+	if err := m.room(size, lender); err != nil {
 		return out, err
 	}
 	from := len(m.text)
@@ -99,7 +99,7 @@ func (w *rewriter) own(entry []byte, ls []labels.Label) (found bool, err error) 
 		}
 		if !found {
 			found = true
-			if w.has, err = grow(w.has[:0], len(ls), w.set.charge); err != nil {
+			if w.has, err = ingest.Grow(w.has[:0], len(ls), w.set.lender); err != nil {
 				return true, err
 			}
 			w.has = w.has[:len(ls)]

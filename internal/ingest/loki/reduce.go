@@ -50,7 +50,7 @@ func (b *batch) Reduce(r *ingest.Reducer) error {
 	if b.streams == 0 || r.Judge == nil && !tooLong {
 		return nil
 	}
-	d := &reduction{r: r, set: labelSet{charge: r.Charge}}
+	d := &reduction{r: r, set: labelSet{lender: ingest.Lender{Charge: r.Charge, Stock: b.stock}}}
 	if err := d.read(b); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (b *batch) Reduce(r *ingest.Reducer) error {
 // read finds the streams, reads their labels and makes their keys. Labels that do not parse are refused here: Loki would
 // answer 400 for the whole push, and nobody can judge what they are.
 func (d *reduction) read(b *batch) (err error) {
-	if d.streams, err = grow(d.streams, b.streams, d.r.Charge); err != nil {
+	if d.streams, err = ingest.Grow(d.streams, b.streams, d.set.lender); err != nil {
 		return err
 	}
 	if d.r.Judge != nil {
@@ -194,7 +194,7 @@ func (d *reduction) askLines(b *batch, s *stream) (err error) {
 		}
 		if d.lost == nil {
 			words := (b.lines + 63) / 64
-			if d.lost, err = grow(d.lost, words, d.r.Charge); err != nil {
+			if d.lost, err = ingest.Grow(d.lost, words, d.set.lender); err != nil {
 				return err
 			}
 			d.lost = d.lost[:words]

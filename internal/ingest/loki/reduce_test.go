@@ -296,7 +296,7 @@ func checkReducedProtobuf(t *testing.T, raw []byte, bits uint32) {
 
 func checkReducedJSON(t *testing.T, in []byte, bits uint32) {
 	t.Helper()
-	b, err := fromJSON(in, nil)
+	b, err := fromJSON(in, ingest.Lender{})
 	if err != nil {
 		return
 	}

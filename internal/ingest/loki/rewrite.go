@@ -1,6 +1,7 @@
 package loki
 
 import (
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
@@ -115,7 +116,7 @@ func (w *rewriter) fields(s *stream, m *moved, head bool) error {
 // was in any of them.
 func (w *rewriter) merged(n int, text []byte) (err error) {
 	m := w.d.merging
-	if w.order, err = grow(w.order[:0], m.longest, w.set.charge); err != nil {
+	if w.order, err = ingest.Grow(w.order[:0], m.longest, w.set.lender); err != nil {
 		return err
 	}
 	size := len(text)
@@ -129,7 +130,7 @@ func (w *rewriter) merged(n int, text []byte) (err error) {
 	}
 	rs := w.order
 	if inOrder(rs) < len(rs) {
-		if w.spare, err = grow(w.spare[:0], m.longest, w.set.charge); err != nil {
+		if w.spare, err = ingest.Grow(w.spare[:0], m.longest, w.set.lender); err != nil {
 			return err
 		}
 		rs = inTime(rs, w.spare)
