@@ -42,7 +42,7 @@ func (v whose) reserved(name string) bool {
 
 // attributes reads attributes as labels, and writes what a labels.Change makes of them. One push has one, or a few.
 type attributes struct {
-	charge ingest.Charge
+	lender ingest.Lender
 	// text holds what labels say that does not stand so in the push: numbers, JSON, names with a prefix.
 	text []byte
 	// gone are the names of attributes that the change at hand removes or writes anew, added those that it writes.
@@ -92,8 +92,8 @@ func (a *attributes) add(set *labels.Set, msg []byte, num int32, prefix string, 
 		if key != nil {
 			k = key(&at)
 		}
-		if err = reserve(&set.All, a.charge, 1); err == nil {
-			err = reserve(&set.Keys, a.charge, 1)
+		if err = reserve(&set.All, a.lender, 1); err == nil {
+			err = reserve(&set.Keys, a.lender, 1)
 		}
 		if err != nil {
 			return err
@@ -118,20 +118,19 @@ func (a *attributes) room(n int) error {
 	if cap(a.text)-len(a.text) >= n {
 		return nil
 	}
-	size := max(2*cap(a.text), n, 256)
-	if err := a.charge.Take(size); err != nil {
-		return err
+	text, err := ingest.Lend[byte](max(2*cap(a.text), n, 256), a.lender)
+	if err == nil {
+		a.text = text
 	}
-	a.text = make([]byte, 0, size)
-	return nil
+	return err
 }
 
 // use makes a ready to write what c makes of a message that is seen as set. It may keep none of them beyond that message.
 func (a *attributes) use(set *labels.Set, c *labels.Change, v whose) error {
 	a.gone, a.added = a.gone[:0], a.added[:0]
-	err := reserve(&a.added, a.charge, len(c.Add))
+	err := reserve(&a.added, a.lender, len(c.Add))
 	if err == nil {
-		err = reserve(&a.gone, a.charge, len(set.All)+len(c.Add))
+		err = reserve(&a.gone, a.lender, len(set.All)+len(c.Add))
 	}
 	if err != nil {
 		return err
@@ -233,19 +232,10 @@ func (a *attributes) appendChanged(dst, msg []byte, num int32, set *labels.Set, 
 // textOf is b as a string that is good for as long as b does not change.
 func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// reserve makes room in s for n more, and books it. What s had stays booked: the collector may come late.
-func reserve[T any](s *[]T, charge ingest.Charge, n int) error {
-	if cap(*s)-len(*s) >= n {
-		return nil
+// reserve makes room in s for n more, as ingest.Grow.
+func reserve[T any](s *[]T, l ingest.Lender, n int) (err error) {
+	if cap(*s)-len(*s) < n {
+		*s, err = ingest.Grow(*s, n, l)
 	}
-	size := len(*s) + n
-	if size < 2*cap(*s) {
-		size = 2 * cap(*s)
-	}
-	size = max(size, 16)
-	if err := charge.Take(size * int(unsafe.Sizeof(*new(T)))); err != nil {
-		return err
-	}
-	*s = append(make([]T, 0, size), *s...)
-	return nil
+	return err
 }

@@ -14,6 +14,8 @@ type batch struct {
 	// made: proto is not what was received.
 	made  bool
 	items int
+	// stock is where what is built comes from.
+	stock *ingest.Stock
 	// envelopes and holders are the messages that stamping rewrites: those around what is stamped, and what is stamped.
 	envelopes, holders int
 	// survey is of spans only.
@@ -25,7 +27,7 @@ type batch struct {
 }
 
 func (s *signal) decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
-	b := &batch{signal: s, proto: raw, made: c.JSON}
+	b := &batch{signal: s, proto: raw, made: c.JSON, stock: c.Stock}
 	var err error
 	if c.JSON {
 		var weight int

@@ -250,7 +250,7 @@ func (w *pointWriter) point(dst, msg []byte, i int, m *pointMetric) []byte {
 func (w *pointWriter) changed(dst, msg []byte, num int32, c *labels.Change) []byte {
 	p, l := w.p, &w.p.layout
 	p.text.reset()
-	sound(nil, l.read(msg, num, nil))
+	sound(nil, l.read(msg, num, ingest.Lender{}))
 	sound(nil, l.resolve(&p.text))
 	clear(w.stamps.seen)
 	dst, at := wire.OpenMessage(dst, 1, len(msg))

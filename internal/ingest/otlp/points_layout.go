@@ -63,9 +63,9 @@ const fewAttributes = 16
 func (l *layout) begin() { l.before, l.n, l.same, l.trees = l.n, 0, true, false }
 
 // add adds the KeyValue kv, whose field has so many bytes and ends at end.
-func (l *layout) add(kv []byte, start, end int, c ingest.Charge) error {
+func (l *layout) add(kv []byte, start, end int, from ingest.Lender) error {
 	if l.n == len(l.list) {
-		if err := reserve(&l.list, c, 1); err != nil {
+		if err := reserve(&l.list, from, 1); err != nil {
 			return err
 		}
 		l.list = append(l.list, pointAttr{})
@@ -87,7 +87,7 @@ func (l *layout) add(kv []byte, start, end int, c ingest.Charge) error {
 }
 
 // end is called when all attributes have been added. It finds out which are doubled and which are stamped.
-func (l *layout) end(c ingest.Charge) error {
+func (l *layout) end(from ingest.Lender) error {
 	if l.same && l.n == l.before {
 		return nil
 	}
@@ -98,7 +98,7 @@ func (l *layout) end(c ingest.Charge) error {
 		a.summed, a.stamp = false, l.stamp(a.name)
 	}
 	if len(list) > fewAttributes {
-		return l.markSorted(list, c)
+		return l.markSorted(list, from)
 	}
 	for i := range list {
 		a := &list[i]
@@ -124,9 +124,9 @@ func (l *layout) stamp(name []byte) int {
 }
 
 // markSorted marks what is doubled where looking at each pair would take too long.
-func (l *layout) markSorted(list []pointAttr, c ingest.Charge) error {
+func (l *layout) markSorted(list []pointAttr, from ingest.Lender) error {
 	l.order = l.order[:0]
-	if err := reserve(&l.order, c, len(list)); err != nil {
+	if err := reserve(&l.order, from, len(list)); err != nil {
 		return err
 	}
 	for i := range list {
@@ -150,7 +150,7 @@ func (l *layout) markSorted(list []pointAttr, c ingest.Charge) error {
 }
 
 // read reads the attributes of a point, its fields num.
-func (l *layout) read(msg []byte, num int32, c ingest.Charge) error {
+func (l *layout) read(msg []byte, num int32, from ingest.Lender) error {
 	l.begin()
 	var f wire.Field
 	for rest := msg; len(rest) > 0; {
@@ -158,11 +158,11 @@ func (l *layout) read(msg []byte, num int32, c ingest.Charge) error {
 		if rest = field(rest, &f); f.Num != num {
 			continue
 		}
-		if err := l.add(f.Data, start, len(msg)-len(rest), c); err != nil {
+		if err := l.add(f.Data, start, len(msg)-len(rest), from); err != nil {
 			return err
 		}
 	}
-	return l.end(c)
+	return l.end(from)
 }
 
 // empty says whether at reads as no attribute. An array that has no text is none either, which is not asked here.

@@ -22,7 +22,7 @@ type points struct {
 	// left is how many points leave, and grow what the push grows by at most, stamps aside.
 	left, grow int
 
-	charge ingest.Charge
+	lender ingest.Lender
 	keys   *labels.Hasher
 	layout layout
 	// asked are the labels of the resource at hand, for its own rules.
@@ -117,7 +117,7 @@ func same(a, b []byte) bool { return len(a) > 0 && &a[0] == &b[0] }
 
 // addResource adds the ResourceMetrics msg with all that is in it.
 func (p *points) addResource(msg []byte) (err error) {
-	if err = reserve(&p.resources, p.charge, 1); err != nil {
+	if err = reserve(&p.resources, p.lender, 1); err != nil {
 		return err
 	}
 	r := pointResource{msg: msg, num: oldScope, from: len(p.scopes)}
@@ -125,7 +125,7 @@ func (p *points) addResource(msg []byte) (err error) {
 	for rest := msg; len(rest) > 0; {
 		switch rest = field(rest, &f); f.Num {
 		case 1:
-			if err = r.merge(f.Data, p.charge); err != nil {
+			if err = r.merge(f.Data, p.lender); err != nil {
 				return err
 			}
 		case 2:
@@ -145,17 +145,18 @@ func (p *points) addResource(msg []byte) (err error) {
 }
 
 // merge adds one more Resource to r. Behind each other they are one message.
-func (r *pointResource) merge(msg []byte, c ingest.Charge) error {
+func (r *pointResource) merge(msg []byte, from ingest.Lender) error {
 	r.fields++
 	switch r.fields {
 	case 1:
 		r.attrs = msg
 		return nil
 	case 2:
-		if err := c.Take(len(r.msg)); err != nil {
+		merged, err := ingest.Lend[byte](len(r.msg), from)
+		if err != nil {
 			return err
 		}
-		r.attrs = append(make([]byte, 0, len(r.msg)), r.attrs...)
+		r.attrs = append(merged, r.attrs...)
 	}
 	r.attrs = append(r.attrs, msg...)
 	return nil
@@ -177,7 +178,7 @@ func (p *points) addScope(msg []byte) (err error) {
 	if s.to = len(p.metrics); s.from == s.to {
 		return nil
 	}
-	if err = reserve(&p.scopes, p.charge, 1); err != nil {
+	if err = reserve(&p.scopes, p.lender, 1); err != nil {
 		return err
 	}
 	p.scopes = append(p.scopes, s)
@@ -219,7 +220,7 @@ func (p *points) addMetric(msg []byte) (err error) {
 		if rest = field(rest, &f); f.Num != 1 {
 			continue
 		}
-		if err = reserve(&p.at, p.charge, 1); err != nil {
+		if err = reserve(&p.at, p.lender, 1); err != nil {
 			return err
 		}
 		p.at = append(p.at, pointAt{offset: offset, metric: int32(len(p.metrics))})
@@ -227,7 +228,7 @@ func (p *points) addMetric(msg []byte) (err error) {
 	if m.to = len(p.at); m.from == m.to {
 		return nil
 	}
-	if err = reserve(&p.metrics, p.charge, 1); err != nil {
+	if err = reserve(&p.metrics, p.lender, 1); err != nil {
 		return err
 	}
 	p.metrics = append(p.metrics, m)

@@ -107,7 +107,7 @@ func (p *points) split(m *pointMetric) (err error) {
 			p.parts[n].tail = int32(i)
 			continue
 		}
-		if err = p.charge.Take(partBytes); err != nil {
+		if err = p.lender.Charge.Take(partBytes); err != nil {
 			return err
 		}
 		found[name] = len(p.parts)
@@ -115,11 +115,9 @@ func (p *points) split(m *pointMetric) (err error) {
 		p.grow += wire.BytesLen(1, len(name))
 	}
 	m.last = len(p.parts)
-	if n := len(m.msg) - cap(p.scratch); n > 0 {
-		if err = p.charge.Take(len(m.msg)); err != nil {
-			return err
-		}
-		p.scratch = make([]byte, 0, len(m.msg))
+	p.scratch = p.scratch[:0]
+	if err = reserve(&p.scratch, p.lender, len(m.msg)); err != nil {
+		return err
 	}
 	ofMetric, _, ofData := p.around(m)
 	// The last of them has what is around the points from the push, the others have it besides, with two lengths and tags.

@@ -72,7 +72,7 @@ func (w *itemWriter) room(n int) error {
 		return nil
 	}
 	left := len(w.src) - w.copied
-	return reserve(&w.dst, w.r.Charge, max(n, left+left/16+64))
+	return reserve(&w.dst, w.lender, max(n, left+left/16+64))
 }
 
 // change writes the item msg, which is src[head:end] with its tag, as c and what moves to it leave it.

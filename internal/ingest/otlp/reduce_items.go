@@ -44,8 +44,9 @@ type reduced struct {
 // itemWriter walks a push, asks, and writes the push anew from the first change on: what is not changed it copies in runs
 // as long as possible, and nothing at all as long as nothing changes.
 type itemWriter struct {
-	r    *ingest.Reducer
-	push *batch
+	r      *ingest.Reducer
+	push   *batch
+	lender ingest.Lender
 	// src is the push as it came; src[:copied] is in dst as far as it is left. wrote: dst counts.
 	src, dst []byte
 	copied   int
@@ -77,12 +78,12 @@ type itemWriter struct {
 }
 
 func newItemWriter(b *batch, r *ingest.Reducer) *itemWriter {
-	w := &itemWriter{r: r, push: b, src: b.proto, whose: ofRecord}
+	w := &itemWriter{r: r, push: b, lender: ingest.Lender{Charge: r.Charge, Stock: b.stock}, src: b.proto, whose: ofRecord}
 	if b.signal.signal == ingest.Traces {
 		w.whose = ofPoint
 	}
-	w.attrs.charge = r.Charge
-	w.resourceWriter.init(r)
+	w.attrs.lender = w.lender
+	w.resourceWriter.init(r, w.lender)
 	return w
 }
 

@@ -79,7 +79,7 @@ func (w *itemWriter) move() error {
 	})
 	w.restBuf = w.restBuf[:0]
 	if err == nil {
-		err = reserve(&w.restBuf, w.r.Charge, len(w.res))
+		err = reserve(&w.restBuf, w.lender, len(w.res))
 	}
 	if err != nil {
 		return err

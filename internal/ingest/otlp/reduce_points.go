@@ -18,12 +18,13 @@ func (b *batch) reducePoints(r *ingest.Reducer) error {
 	if r.Judge == nil && r.Resource == nil {
 		return nil
 	}
-	p := &points{charge: r.Charge, keys: r.Keys, text: attributes{charge: r.Charge}}
-	if err := reserve(&p.at, p.charge, b.items); err != nil {
+	lender := ingest.Lender{Charge: r.Charge, Stock: b.stock}
+	p := &points{lender: lender, keys: r.Keys, text: attributes{lender: lender}}
+	if err := reserve(&p.at, p.lender, b.items); err != nil {
 		return err
 	}
 	// Envelopes are metrics and their data, and not much else.
-	if err := reserve(&p.metrics, p.charge, min(b.items, b.envelopes/2)); err != nil {
+	if err := reserve(&p.metrics, p.lender, min(b.items, b.envelopes/2)); err != nil {
 		return err
 	}
 	var f wire.Field
@@ -77,7 +78,7 @@ func (p *points) askResource(r *ingest.Reducer) error {
 	}
 	at.lost = p.lostTo(change)
 	size := len(at.attrs) + stampsLen(change.Add)
-	err := p.charge.Take(size)
+	err := p.lender.Charge.Take(size)
 	if err != nil {
 		return err
 	}
@@ -110,10 +111,10 @@ func (p *points) see(attrs []byte) error {
 	if err != nil {
 		return err
 	}
-	if err = reserve(&set.All, p.charge, n); err != nil {
+	if err = reserve(&set.All, p.lender, n); err != nil {
 		return err
 	}
-	if err = reserve(&set.Keys, p.charge, n); err != nil {
+	if err = reserve(&set.Keys, p.lender, n); err != nil {
 		return err
 	}
 	if err = p.text.add(set, attrs, num, "", ofResource, nil); err != nil {
@@ -159,11 +160,11 @@ func (p *points) judge(r *ingest.Reducer) error {
 		}
 	}
 	n := len(l.list) + len(r.Stamps)
-	if err := p.charge.Take(2*(ofPoints+ofResources) + n*int(unsafe.Sizeof(ownLabel{}))); err != nil {
+	if err := p.lender.Charge.Take(2*(ofPoints+ofResources) + n*int(unsafe.Sizeof(ownLabel{}))); err != nil {
 		return err
 	}
 	l.own, l.ranks = make([]ownLabel, 0, n), make([]int, 0, len(r.Stamps))
-	p.text.charge = nil // booked above
+	p.text.lender = ingest.Lender{} // booked above
 	r.Judge(series, p.view)
 	return nil
 }
@@ -197,7 +198,7 @@ func (p *points) readPoint(msg []byte, k kind, sum labels.Key, s *ingest.Series)
 	for rest := msg; len(rest) > 0; {
 		switch rest = field(rest, &f); {
 		case f.Num == attrs:
-			if err = l.add(f.Data, 0, 0, p.charge); err != nil {
+			if err = l.add(f.Data, 0, 0, p.lender); err != nil {
 				return 0, err
 			}
 		case f.Num == 3 && f.Type == wire.Fixed64:
@@ -213,7 +214,7 @@ func (p *points) readPoint(msg []byte, k kind, sum labels.Key, s *ingest.Series)
 			weight++
 		}
 	}
-	if err = l.end(p.charge); err != nil {
+	if err = l.end(p.lender); err != nil {
 		return 0, err
 	}
 	s.Key, s.Overwritten, need = p.key(sum)
@@ -302,7 +303,7 @@ func textBytes(a *attribute) int {
 // sumOfResource is what a resource's attributes add to the keys of its points. need is what their labels take.
 func (p *points) sumOfResource(attrs []byte) (sum labels.Key, need int, err error) {
 	l := &p.layout
-	if err = l.read(attrs, messages[resource].attrs, p.charge); err != nil {
+	if err = l.read(attrs, messages[resource].attrs, p.lender); err != nil {
 		return sum, 0, err
 	}
 	for i := range l.list[:l.n] {
@@ -385,7 +386,7 @@ func (p *points) sumOfScopeAttributes(msg []byte) (sum labels.Key) {
 func (p *points) view(i int, set *labels.Set) {
 	l, metric := &p.layout, int(p.at[i].metric)
 	p.text.reset()
-	sound(nil, l.read(p.point(i), messages[p.metrics[metric].kind].attrs, nil))
+	sound(nil, l.read(p.point(i), messages[p.metrics[metric].kind].attrs, ingest.Lender{}))
 	l.use(p, metric)
 	sound(nil, l.resolve(&p.text))
 	sound(nil, l.appendTo(set, p))

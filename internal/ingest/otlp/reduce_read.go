@@ -104,7 +104,7 @@ func (w *itemWriter) readAttribute(kv []byte, at place) error {
 
 func (w *itemWriter) addPlace(at place) error {
 	if len(w.fields) == cap(w.fields) {
-		if err := reserve(&w.fields, w.r.Charge, 1); err != nil {
+		if err := reserve(&w.fields, w.lender, 1); err != nil {
 			return err
 		}
 	}
@@ -114,7 +114,7 @@ func (w *itemWriter) addPlace(at place) error {
 
 func (w *itemWriter) addOwn(l labels.Label) error {
 	if len(w.own) == cap(w.own) {
-		if err := reserve(&w.own, w.r.Charge, 1); err != nil {
+		if err := reserve(&w.own, w.lender, 1); err != nil {
 			return err
 		}
 	}
@@ -130,7 +130,7 @@ func (w *itemWriter) fill() error {
 	}
 	n := len(w.own) + len(w.base)
 	w.set.All = w.set.All[:0]
-	if err := reserve(&w.set.All, w.r.Charge, n); err != nil {
+	if err := reserve(&w.set.All, w.lender, n); err != nil {
 		return err
 	}
 	all, base := w.set.All, w.base
@@ -156,7 +156,7 @@ func (w *itemWriter) fill() error {
 	w.set.All = append(all, base...)
 	if len(w.keys) < len(w.set.All) {
 		w.keys = w.keys[:0]
-		if err := reserve(&w.keys, w.r.Charge, cap(w.set.All)); err != nil {
+		if err := reserve(&w.keys, w.lender, cap(w.set.All)); err != nil {
 			return err
 		}
 		w.keys = w.keys[:cap(w.keys)]
@@ -170,7 +170,7 @@ func (w *itemWriter) sort() error {
 	own := w.own
 	if len(w.order) != len(own) {
 		w.order = w.order[:0]
-		if err := reserve(&w.order, w.r.Charge, len(own)); err != nil {
+		if err := reserve(&w.order, w.lender, len(own)); err != nil {
 			return err
 		}
 		for i := range own {

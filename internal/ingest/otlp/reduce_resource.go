@@ -32,9 +32,9 @@ type resourceWriter struct {
 	partsBuf, stampBuf, changeBuf, restBuf []byte
 }
 
-func (w *resourceWriter) init(r *ingest.Reducer) {
+func (w *resourceWriter) init(r *ingest.Reducer, lender ingest.Lender) {
 	w.stamper = newStamper(r.Stamps)
-	w.reader.charge = r.Charge
+	w.reader.lender = lender
 }
 
 // itemGroup is what a group holds.
@@ -110,7 +110,7 @@ func (w *itemWriter) bad(item []byte) (bool, error) {
 }
 
 func (w *itemWriter) appendPart(part []byte) error {
-	if err := reserve(&w.partsBuf, w.r.Charge, len(part)); err != nil {
+	if err := reserve(&w.partsBuf, w.lender, len(part)); err != nil {
 		return err
 	}
 	w.partsBuf = append(w.partsBuf, part...)
@@ -186,7 +186,7 @@ func (w *itemWriter) see(stamps []labels.Label) error {
 func (w *itemWriter) stampResource() (err error) {
 	s := w.stamper
 	w.stampBuf = w.stampBuf[:0]
-	if err = reserve(&w.stampBuf, w.r.Charge, len(w.res)+s.size); err != nil {
+	if err = reserve(&w.stampBuf, w.lender, len(w.res)+s.size); err != nil {
 		return err
 	}
 	clear(s.seen)
@@ -198,7 +198,7 @@ func (w *itemWriter) stampResource() (err error) {
 // changeResource makes res what c leaves of it.
 func (w *itemWriter) changeResource(c *labels.Change) (err error) {
 	w.changeBuf = w.changeBuf[:0]
-	if err = reserve(&w.changeBuf, w.r.Charge, len(w.res)+stampsLen(c.Add)); err != nil {
+	if err = reserve(&w.changeBuf, w.lender, len(w.res)+stampsLen(c.Add)); err != nil {
 		return err
 	}
 	w.res, err = w.reader.appendChanged(w.changeBuf, w.res, messages[resource].attrs, &w.seen, c, ofResource)
@@ -209,7 +209,7 @@ func (w *itemWriter) changeResource(c *labels.Change) (err error) {
 // readBase makes base of the resource in seen.
 func (w *itemWriter) readBase() error {
 	shared := w.seen.All[:min(len(w.seen.All), maxShared)]
-	if err := reserve(&w.base, w.r.Charge, len(shared)+2); err != nil {
+	if err := reserve(&w.base, w.lender, len(shared)+2); err != nil {
 		return err
 	}
 	for _, l := range shared {
@@ -263,7 +263,7 @@ func (w *itemWriter) beginStamping(head int) error {
 	}
 	var out []byte
 	b := w.push
-	err := reserve(&out, w.r.Charge, len(w.dst)+b.envelopes*4+b.holders*holderGrowth(w.stamper.size)+len(w.src)-head)
+	err := reserve(&out, w.lender, len(w.dst)+b.envelopes*4+b.holders*holderGrowth(w.stamper.size)+len(w.src)-head)
 	if err != nil {
 		return err
 	}

@@ -74,10 +74,10 @@ func appendDouble(dst []byte, d float64) []byte {
 // values that hardly any rule is about.
 func (a *attributes) tree(at *attribute) (string, error) {
 	weight := treeWeight * len(at.encoded)
-	if err := a.charge.Take(weight); err != nil {
+	if err := a.lender.Charge.Take(weight); err != nil {
 		return "", err
 	}
-	defer func() { _ = a.charge.Take(-weight) }() // giving back never fails
+	defer func() { _ = a.lender.Charge.Take(-weight) }() // giving back never fails
 	v, err := at.raw()
 	if err != nil {
 		return "", err
