@@ -1,6 +1,7 @@
 package reduce
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -57,6 +58,7 @@ type collisions struct {
 	mu       sync.Mutex // guards what follows
 	byFamily map[familyKey]*collision
 	many     map[string]int // of byFamily, by environment
+	untold   []func()       // lines for the log
 	byID     map[uint32]*collision
 	byOwner  map[uint64]*collision // who is awaited
 	ids      uint32
@@ -171,6 +173,7 @@ func (c *collisions) complete(p *Push) {
 	if c.awaited.Load() == 0 {
 		return
 	}
+	defer c.tell()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range p.ss {
@@ -207,9 +210,25 @@ func (c *collisions) log(co *collision) {
 	if co.key.policy == rejecting {
 		text = "two live series would become one: the second is refused"
 	}
-	c.engine.log.Warn(text, slog.String("environment", co.Environment), slog.String("metric", co.Metric), slog.Int("rule", co.Rule),
-		slog.String("rule_text", co.RuleText), slog.Any("series", c.texts(co)), slog.Any("clients", co.Clients),
+	c.say(slog.LevelWarn, text, slog.String("environment", co.Environment), slog.String("metric", co.Metric), slog.Int("rule", co.Rule),
+		slog.String("rule_text", co.RuleText), slog.Any("series", c.texts(co)), slog.Any("clients", slices.Clone(co.Clients)),
 		slog.String("on_collision", co.Policy))
+}
+
+// say keeps a line for tell. mu is held, which pushes wait for under locks of the table: a log that blocks must not stop them.
+func (c *collisions) say(level slog.Level, text string, attrs ...slog.Attr) {
+	c.untold = append(c.untold, func() { c.engine.log.LogAttrs(context.Background(), level, text, attrs...) })
+}
+
+// tell writes what was said, without mu.
+func (c *collisions) tell() {
+	c.mu.Lock()
+	lines := c.untold
+	c.untold = nil
+	c.mu.Unlock()
+	for _, write := range lines {
+		write()
+	}
 }
 
 // seen notes that two suspended series would still meet.
@@ -223,6 +242,7 @@ func (c *collisions) seen(id uint32, now time.Time) {
 
 // lift ends what has been quiet for long enough, and tells of what nobody has come to complete.
 func (c *collisions) lift(now time.Time) {
+	defer c.tell()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, co := range c.byFamily {
@@ -238,6 +258,7 @@ func (c *collisions) lift(now time.Time) {
 
 // adopt ends suspensions whose rule, or one before it, is no longer what it was.
 func (c *collisions) adopt(policies []*Policy) {
+	defer c.tell()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, co := range c.byFamily {
@@ -267,7 +288,7 @@ func (c *collisions) end(co *collision, why string) {
 	if co.key.policy == suspending {
 		c.suspended.Add(-1)
 		c.engine.renewAll(co.Environment)
-		c.engine.log.Info("rules apply to a metric again", slog.String("environment", co.Environment), slog.String("metric", co.Metric), slog.String("why", why))
+		c.say(slog.LevelInfo, "rules apply to a metric again", slog.String("environment", co.Environment), slog.String("metric", co.Metric), slog.String("why", why))
 	}
 }
 
