@@ -211,7 +211,9 @@ func checkJSON(t *testing.T, in []byte) {
 		return
 	}
 	want, wantErr := referencePush(in)
-	b, err := fromJSON(in, ingest.Lender{})
+	stock := stocks.Stock()
+	defer stocks.Restock(stock)
+	b, err := fromJSON(in, ingest.Lender{Stock: stock})
 	if err != nil {
 		if wantErr == nil && !strings.Contains(err.Error(), "nested over") && !strings.Contains(err.Error(), "bytes of JSON") {
 			t.Fatalf("%q: %v, the reference takes it", in, err)

@@ -281,12 +281,17 @@ func busyPush(r *rand.Rand) push.PushRequest {
 	return p
 }
 
+// stocks is where the pushes of differential tests build: in what those before them have left behind.
+var stocks ingest.Pool
+
 func checkReducedProtobuf(t *testing.T, raw []byte, bits uint32) {
 	t.Helper()
 	b, err := walk(raw)
 	if err != nil {
 		return
 	}
+	b.stock = stocks.Stock()
+	defer stocks.Restock(b.stock)
 	var in push.PushRequest
 	if err := in.Unmarshal(raw); err != nil {
 		t.Fatal(err)
@@ -296,7 +301,9 @@ func checkReducedProtobuf(t *testing.T, raw []byte, bits uint32) {
 
 func checkReducedJSON(t *testing.T, in []byte, bits uint32) {
 	t.Helper()
-	b, err := fromJSON(in, ingest.Lender{})
+	stock := stocks.Stock()
+	defer stocks.Restock(stock)
+	b, err := fromJSON(in, ingest.Lender{Stock: stock})
 	if err != nil {
 		return
 	}

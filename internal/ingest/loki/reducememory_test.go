@@ -3,6 +3,7 @@ package loki
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -257,6 +258,40 @@ func TestReduceAllocations(t *testing.T) {
 	f("JSON, one label moves", true, plan{move: []string{"pod"}}, 36)
 }
 
+// TestReduceBytes: a push builds in what those before it have left, in no more bytes than its structs take.
+func TestReduceBytes(t *testing.T) {
+	const most = 8 << 10
+	f := func(name string, json bool, p plan) {
+		t.Helper()
+		in := logPush(20, 4000)
+		raw := marshal(t, in)
+		if json {
+			raw = asJSON(t, in)
+		}
+		r := recorded(t, raw, ingest.Content{JSON: json}, p)
+		dst := make([]byte, 0, 2*len(raw)+1<<20)
+		var pool ingest.Pool
+		least := math.MaxInt
+		for range 10 { // the collector may have emptied the pool
+			least = min(least, took(func() { passPooled(t, &pool, raw, dst, ingest.Content{JSON: json}, r) }))
+		}
+		if least > most {
+			t.Errorf("%s: %d bytes allocated for a push of %d, want at most %d", name, least, len(raw), most)
+		}
+	}
+	f("JSON", true, plan{})
+	f("one label moves", false, plan{move: []string{"pod"}})
+	f("streams become one", false, plan{rules: reducetest.Rules(t, planRules[0]), stamps: testStamps})
+	f("JSON, one label moves", true, plan{move: []string{"pod"}})
+}
+
+// passPooled is passReduced as the road does it.
+func passPooled(tb testing.TB, pool *ingest.Pool, raw, dst []byte, c ingest.Content, r *ingest.Reducer) {
+	c.Stock = pool.Stock()
+	passReduced(tb, raw, dst, c, r)
+	pool.Restock(c.Stock)
+}
+
 // passReduced is pass with a Reducer.
 func passReduced(tb testing.TB, raw, dst []byte, c ingest.Content, r *ingest.Reducer) {
 	b, err := Push.Decode(raw, c)
@@ -287,10 +322,11 @@ func BenchmarkReduce(b *testing.B) {
 			judge := r.Judge
 			r.Judge = func(ss []ingest.Series, _ func(int, *labels.Set)) { judge(ss, func(int, *labels.Set) {}) } // all known
 			dst := make([]byte, 0, 2*len(raw)+1<<20)
+			var pool ingest.Pool
 			b.SetBytes(int64(len(raw)))
 			b.ReportAllocs()
 			for b.Loop() {
-				passReduced(b, raw, dst, c, r)
+				passPooled(b, &pool, raw, dst, c, r)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/lines, "ns/line")
 		})
