@@ -74,8 +74,10 @@ func BenchmarkPoints(b *testing.B) {
 			dst := make([]byte, 0, 2*len(raw))
 			b.ReportAllocs()
 			b.SetBytes(int64(len(raw)))
+			var pool ingest.Pool
 			for b.Loop() {
-				batch, err := p.Decode(raw, ingest.Content{})
+				c := ingest.Content{Stock: pool.Stock()}
+				batch, err := p.Decode(raw, c)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -86,6 +88,7 @@ func BenchmarkPoints(b *testing.B) {
 				if _, err = batch.Encode(dst, e); err != nil {
 					b.Fatal(err)
 				}
+				pool.Restock(c.Stock)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*items), "ns/item")
 		})

@@ -55,6 +55,8 @@ func reduce(t testing.TB, d reduction, raw []byte, c ingest.Content) (out []byte
 	t.Helper()
 	p := otlp.MetricsHTTP
 	before := bytes.Clone(raw)
+	c.Stock = stocks.Stock()
+	defer stocks.Restock(c.Stock)
 	b, err := p.Decode(raw, c)
 	if err != nil {
 		t.Fatal(err)

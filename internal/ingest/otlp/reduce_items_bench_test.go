@@ -1,6 +1,8 @@
 package otlp_test
 
 import (
+	"math"
+	"runtime"
 	"testing"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
@@ -50,6 +52,45 @@ func TestReduceAllocations(t *testing.T) {
 	}
 }
 
+// TestReduceBytes: a push builds in what those before it have left, in no more bytes than its structs take.
+func TestReduceBytes(t *testing.T) {
+	const most = 8 << 10
+	f := func(signal string, r *ingest.Reducer, raw []byte) {
+		t.Helper()
+		var pool ingest.Pool
+		least := uint64(math.MaxUint64)
+		for range 10 { // the collector may have emptied the pool
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			reducePooled(t, &pool, signal, raw, r)
+			runtime.ReadMemStats(&after)
+			least = min(least, after.TotalAlloc-before.TotalAlloc)
+		}
+		if least > most {
+			t.Errorf("%s: %d bytes allocated for a push of %d, want at most %d", signal, least, len(raw), most)
+		}
+	}
+	for _, signal := range []string{"traces", "logs"} {
+		raw, _ := typical(signal, 2000)
+		f(signal, &ingest.Reducer{Item: without("k8s.attribute.name_1"), Stamps: stamps}, raw)
+	}
+	f("metrics", knownPoints(stamps, 1000, nil), varied(t, 1000))
+	f("metrics", knownPoints(stamps, 1000, oneAttributeDropped()), varied(t, 1000))
+}
+
+// reducePooled has raw reduced as the road does it.
+func reducePooled(tb testing.TB, pool *ingest.Pool, signal string, raw []byte, r *ingest.Reducer) {
+	c := ingest.Content{Stock: pool.Stock()}
+	b, err := references[signal].http.Decode(raw, c)
+	if err == nil && r != nil {
+		err = b.Reduce(r)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	pool.Restock(c.Stock)
+}
+
 func BenchmarkReduceItems(b *testing.B) {
 	for _, signal := range []string{"traces", "logs"} {
 		const items = 1000
@@ -57,16 +98,14 @@ func BenchmarkReduceItems(b *testing.B) {
 		run := func(what string, reduce bool, name string) {
 			b.Run(signal+"/"+what, func(b *testing.B) {
 				r := &ingest.Reducer{Item: without(name), Stamps: stamps}
+				if !reduce {
+					r = nil
+				}
+				var pool ingest.Pool
 				b.SetBytes(int64(len(raw)))
 				b.ReportAllocs()
 				for b.Loop() {
-					batch, err := references[signal].http.Decode(raw, ingest.Content{})
-					if err == nil && reduce {
-						err = batch.Reduce(r)
-					}
-					if err != nil {
-						b.Fatal(err)
-					}
+					reducePooled(b, &pool, signal, raw, r)
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*items), "ns/item")
 			})

@@ -43,10 +43,15 @@ func (c *itemCase) reducer(t testing.TB) (r *reducetest.Reducer, refused *int) {
 	return r, refused
 }
 
+// stocks is where the pushes of differential tests build: in what those before them have left behind.
+var stocks ingest.Pool
+
 // reduce has raw reduced and written, twice, and sees to it that the books balance.
 func (c *itemCase) reduce(t testing.TB, signal string, raw []byte, content ingest.Content) ([]byte, ingest.Result) {
 	t.Helper()
 	p := references[signal].http
+	content.Stock = stocks.Stock()
+	defer stocks.Restock(content.Stock)
 	b, err := p.Decode(raw, content)
 	if err != nil {
 		t.Fatal(err)
