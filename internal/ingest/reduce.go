@@ -7,7 +7,7 @@ import (
 
 // Reducer decides what of one push leaves, and with which labels. The road makes one for a push, and one goroutine owns it. It
 // counts what it drops and refuses itself. A func that is nil has nothing to decide. Every func is given labels with the
-// stamps on them, and may keep none of what it is given.
+// stamps on them, may keep none of what it is given, and changes nothing of it: what was shown may be shown again.
 type Reducer struct {
 	// Stamps are Edit.Stamps, which doors put on the labels that they show.
 	Stamps []labels.Label

@@ -116,7 +116,7 @@ func (w *itemWriter) write(msg []byte, name string) {
 	run := 0
 	for i := range w.fields {
 		p := &w.fields[i]
-		if p.isName && name == "" || !p.isName && !w.attrs.goes(p.name) {
+		if p.isName && name == "" || !p.isName && !w.attrs.goes(w.nameAt(msg, p)) {
 			continue
 		}
 		dst = append(dst, msg[run:p.start]...)

@@ -73,8 +73,13 @@ type itemWriter struct {
 	fields []place
 	set    labels.Set
 	keys   []labels.Key
-	attrs  attributes
-	extra  []moved
+	// from says of each label of set which of own it is, -1 for those of base, as long as own has these names. unmerged:
+	// it does not, since base is another.
+	from     []int32
+	names    []string
+	unmerged bool
+	attrs    attributes
+	extra    []moved
 }
 
 func newItemWriter(b *batch, r *ingest.Reducer) *itemWriter {

@@ -11,8 +11,9 @@ import (
 // place is where a field stands in the item at hand: an attribute, or a span's name.
 type place struct {
 	start, end int
-	name       string
-	isName     bool
+	// own is where it is in itemWriter.own; -1: it has no value, so that it is not there.
+	own    int
+	isName bool
 }
 
 // Fields of spans and of records.
@@ -95,11 +96,23 @@ func (w *itemWriter) readAttribute(kv []byte, at place) error {
 			return err
 		}
 	}
-	at.name = l.Name
+	if at.own = len(w.own); l.Value == "" {
+		at.own = -1
+	}
 	if err := w.addPlace(at); err != nil || l.Value == "" {
 		return err
 	}
 	return w.addOwn(l)
+}
+
+// nameAt is the name of the attribute of msg that stands at p.
+func (w *itemWriter) nameAt(msg []byte, p *place) string {
+	if p.own >= 0 {
+		return w.own[p.own].Name
+	}
+	var f wire.Field
+	field(msg[p.start:p.end], &f)
+	return textOf(sound(keyOf(f.Data)))
 }
 
 func (w *itemWriter) addPlace(at place) error {
@@ -123,45 +136,78 @@ func (w *itemWriter) addOwn(l labels.Label) error {
 }
 
 // fill fills set with the item at hand and what is around it, sorted. It is Set.Sort with what is known before: items of
-// one scope share most labels, and most of them name their attributes in the same order as the one before.
+// one scope share most labels, and most of them name their attributes like the one before. Then only values are others.
 func (w *itemWriter) fill() error {
+	if !w.named() {
+		if err := w.merge(); err != nil {
+			return err
+		}
+	}
+	all := w.set.All
+	for i, n := range w.from {
+		if n >= 0 {
+			all[i] = w.own[n]
+		}
+	}
+	w.set.Keys = w.keys[:len(all)]
+	return nil
+}
+
+// named says whether from is good for the item at hand: it was made in the same scope, of the same names in the same order.
+func (w *itemWriter) named() bool {
+	if w.unmerged || len(w.own) != len(w.names) {
+		return false
+	}
+	for i, name := range w.names {
+		if w.own[i].Name != name {
+			return false
+		}
+	}
+	return true
+}
+
+// merge makes set of own and base, and from and names, by which the next item may be seen.
+func (w *itemWriter) merge() error {
 	if err := w.sort(); err != nil {
 		return err
 	}
+	w.set.All, w.from, w.names, w.keys = w.set.All[:0], w.from[:0], w.names[:0], w.keys[:0]
 	n := len(w.own) + len(w.base)
-	w.set.All = w.set.All[:0]
-	if err := reserve(&w.set.All, w.lender, n); err != nil {
+	err := reserve(&w.set.All, w.lender, n)
+	if err == nil {
+		err = reserve(&w.from, w.lender, n)
+	}
+	if err == nil {
+		err = reserve(&w.names, w.lender, len(w.own))
+	}
+	if err == nil {
+		err = reserve(&w.keys, w.lender, n)
+	}
+	if err != nil {
 		return err
 	}
-	all, base := w.set.All, w.base
+	w.keys = w.keys[:n]
+	for i := range w.own {
+		w.names = append(w.names, w.own[i].Name)
+	}
+	all, from, base := w.set.All, w.from, w.base
 	for _, i := range w.order {
-		l := w.own[i]
-		if len(base) > 0 {
-			if l.Name > base[len(base)-1].Name {
-				all, base = append(all, base...), nil
-			} else {
-				for base[0].Name < l.Name {
-					all, base = append(all, base[0]), base[1:]
-				}
-				if base[0].Name == l.Name {
-					continue // what is around wins over an attribute that is called so
-				}
-			}
+		name := w.own[i].Name
+		for len(base) > 0 && base[0].Name < name {
+			all, from, base = append(all, base[0]), append(from, -1), base[1:]
 		}
-		if n := len(all); n > 0 && all[n-1].Name == l.Name {
+		if len(base) > 0 && base[0].Name == name {
+			continue // what is around wins over an attribute that is called so
+		}
+		if n := len(all); n > 0 && all[n-1].Name == name {
 			continue
 		}
-		all = append(all, l)
+		all, from = append(all, w.own[i]), append(from, i)
 	}
-	w.set.All = append(all, base...)
-	if len(w.keys) < len(w.set.All) {
-		w.keys = w.keys[:0]
-		if err := reserve(&w.keys, w.lender, cap(w.set.All)); err != nil {
-			return err
-		}
-		w.keys = w.keys[:cap(w.keys)]
+	for _, l := range base {
+		all, from = append(all, l), append(from, -1)
 	}
-	w.set.Keys = w.keys[:len(w.set.All)]
+	w.set.All, w.from, w.unmerged = all, from, false
 	return nil
 }
 

@@ -242,7 +242,7 @@ func (w *itemWriter) readScope(msg []byte) error {
 		}
 		return nil
 	})
-	w.base = w.base[:w.ofResource]
+	w.base, w.unmerged = w.base[:w.ofResource], true
 	if len(name) > 0 {
 		w.base = append(w.base, labels.Label{Name: scopeName, Value: textOf(name)})
 	}
