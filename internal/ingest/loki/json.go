@@ -52,12 +52,12 @@ type decoder struct {
 // none of which is longer than its JSON.
 func (d *decoder) room(extra int) error {
 	need := len(d.out) + extra + len(d.in) - d.pos + overhead
-	if need <= cap(d.out) {
-		return nil
-	}
 	most := len(d.in) + ahead
-	if need > most {
+	switch {
+	case need > most: // also where what was lent happens to have more room
 		return fmt.Errorf("%d bytes of JSON make %d bytes of push, over %d more", d.pos, len(d.out)+extra, ahead)
+	case need <= cap(d.out):
+		return nil
 	}
 	out, err := ingest.Lend[byte](most, d.set.lender) // once and for all
 	if err == nil {

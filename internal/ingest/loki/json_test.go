@@ -371,4 +371,11 @@ func TestJSONAhead(t *testing.T) {
 	if _, err := fromJSON(in, ingest.Lender{}); err == nil {
 		t.Error("a label of control characters got four times its memory")
 	}
+	// What is lent may have more room than was asked for, which is not to matter.
+	in = []byte(`{"streams":[{"values":[` + strings.Repeat(`["-1"],`, 8000) + `["1","` + strings.Repeat("x", 80_000) + `"]]}]}`)
+	for _, stock := range []*ingest.Stock{nil, new(ingest.Pool).Stock()} {
+		if b, err := fromJSON(in, ingest.Lender{Stock: stock}); err == nil {
+			t.Errorf("%d bytes of JSON made %d", len(in), len(b.raw))
+		}
+	}
 }
