@@ -156,7 +156,11 @@ func TestGRPCCallerGoesAway(t *testing.T) {
 		t.Errorf("the caller got %v", err)
 	}
 	eventually(t, "the spans to be booked as canceled", func() bool { return g.failed("canceled") == 4 })
-	eventually(t, "the call to upstream to end", func() bool { return g.cloud.Stats(otlpUser, "").Codes[0] == 1 })
+	// It ends without an answer, or with 400 where it was cut off before upstream had read the body.
+	eventually(t, "the call to upstream to end", func() bool {
+		codes := g.cloud.Stats(otlpUser, "").Codes
+		return codes[0]+codes[400] == 1
+	})
 	if n := g.metric("gateway_pushes_total", "code", "canceled", "protocol", "otlp_grpc"); n != 1 {
 		t.Errorf("%v pushes are counted as canceled, want 1", n)
 	}
