@@ -64,7 +64,7 @@ func TestRollingRestart(t *testing.T) {
 		t.Helper()
 		for i, g := range gateways {
 			eventually(t, 15*time.Second, fmt.Sprintf("metrics and logs leave by gateway %d", i), func() bool {
-				return g.metric("gateway_items_forwarded_total", `signal="metrics"`) >= 100 && g.metric("gateway_items_forwarded_total", `signal="logs"`) >= 20
+				return g.metric("gateway_items_forwarded_total", `signal="metrics"`) >= 100 && g.metric("gateway_items_forwarded_total", `signal="logs"`) >= 10
 			})
 		}
 	}
@@ -95,9 +95,14 @@ func TestRollingRestart(t *testing.T) {
 	t.Logf("%d samples and %d log records in %d pushes", s.want.len(), logs.logs.LogRecordCount(), len(up.answered()))
 }
 
-// late answers after a while, so that every moment of a restart finds pushes in flight.
+// late answers after a while, and every tenth time after longer than drain_delay, so that every moment of a restart
+// finds pushes in flight, the end of drain_delay too.
 func late(h http.Handler) http.Handler {
+	var n atomic.Uint64
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.Add(1)%10 == 0 {
+			time.Sleep(700 * time.Millisecond)
+		}
 		time.Sleep(20 * time.Millisecond)
 		h.ServeHTTP(w, r)
 	})
