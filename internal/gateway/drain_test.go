@@ -101,6 +101,22 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// A push that began before the gateway was told to leave, and is answered while it still serves, closes its connection.
+func TestDrainInFlight(t *testing.T) {
+	g := start(t, strings.ReplaceAll(lingering+defaultEnvironment, "timeout: 2s", "timeout: 20s"))
+	o := g.cloud.Fail("", fakecloud.Fault{Hang: true})
+	w := g.wire().send(typed(oneLine))
+	eventually(t, "the push to hang", func() bool { return o.Hits() == 1 })
+	stopped := make(chan error, 1)
+	go func() { stopped <- g.stop() }()
+	eventually(t, "readiness to end", func() bool { return g.get("/-/ready") == 503 })
+	o.Clear()
+	w.want("the push that hung", 204, true)
+	if err := <-stopped; err != nil {
+		t.Errorf("the gateway ended with %v", err)
+	}
+}
+
 // What takes longer than drain_timeout is cut off, and booked.
 func TestDrainTimeout(t *testing.T) {
 	g := start(t, strings.ReplaceAll(strings.Replace(lingering, "10s", "300ms", 1)+defaultEnvironment, "timeout: 2s", "timeout: 20s"))

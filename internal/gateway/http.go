@@ -114,6 +114,11 @@ func (d *door) newPush(w http.ResponseWriter, r *http.Request, protocol *ingest.
 // write sends a reply. That the sender may be gone by now changes nothing: what became of the push is decided.
 func (d *door) write(w http.ResponseWriter, reply ingest.Reply) {
 	h := w.Header()
+	if d.phase.Load() != serving {
+		// The push may have begun before the gateway was told to leave. A connection that it left open would be closed
+		// unused at the end of drain_delay, perhaps under the sender's next push.
+		h.Set("Connection", "close")
+	}
 	if reply.ContentType != "" {
 		h.Set("Content-Type", reply.ContentType)
 	} else {
