@@ -38,6 +38,7 @@ func TestStatusPage(t *testing.T) {
 	}
 	for _, want := range []string{
 		"met_00", "suspended", "{regex: pod, action: labeldrop}", "7 more", // collisions
+		"(sticky)",
 		"checkout_total", "user_id", "environments.prod.metrics.limits.values_per_label", "&lt;u-", // refusals, and values escaped
 		"Live series", "Live streams", "Largest metrics", "Metrics that grow most",
 		"metrics.relabel_configs[0]", "go_.*", "Dropped by a rule",

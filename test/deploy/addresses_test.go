@@ -1,9 +1,7 @@
 package deploy_test
 
 import (
-	"context"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,52 +10,21 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/telemetry-gateway/telemetry-gateway/internal/config"
-	"github.com/telemetry-gateway/telemetry-gateway/internal/gateway"
 )
 
 // startGateway runs a gateway with one client and returns the address of its push port.
 func startGateway(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"token": "a-token-of-the-only-client", "gateway.yaml": `
+	path := filepath.Join(t.TempDir(), "gateway.yaml")
+	write(t, filepath.Join(filepath.Dir(path), "token"), "a-token-of-the-only-client")
+	write(t, path, `
 server: {http_listen: ["127.0.0.1:0"], grpc_listen: [], admin_listen: "127.0.0.1:0", drain_delay: 0s}
 environments:
   prod:
     clients: {app: {bearer_token_file: token}}
     upstreams: {prometheus: {url: "http://127.0.0.1:9/"}, loki: {url: "http://127.0.0.1:9/"}, otlp: {url: "http://127.0.0.1:9/"}}
-`} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cfg, err := config.Load(filepath.Join(dir, "gateway.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler), Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ready, done := make(chan gateway.Addresses, 1), make(chan error, 1)
-	go func() { done <- g.Run(ctx, func(a gateway.Addresses) { ready <- a }) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	select {
-	case a := <-ready:
-		return a.HTTP[0]
-	case err := <-done:
-		done <- err
-		t.Fatal(err)
-	}
-	return ""
+`)
+	return serve(t, path).HTTP[0]
 }
 
 // TestAddresses: every address in deploy/clients is one that an installation by the chart has, and what is posted there

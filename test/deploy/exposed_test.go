@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -122,29 +121,7 @@ func runBusy(t *testing.T) (cloud *fakecloud.Cloud, push func(path, contentType 
 	write(t, filepath.Join(dir, "secrets", "cloud"), cloudToken)
 	path := filepath.Join(dir, "gateway.yaml")
 	write(t, path, strings.ReplaceAll(busyConfig, "$CLOUD", cloud.URL()))
-	cfg, err := config.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler), Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan gateway.Addresses, 1), make(chan error, 1)
-	go func() { done <- g.Run(ctx, func(a gateway.Addresses) { ready <- a }) }()
-	stop := sync.OnceValue(func() error { cancel(); return <-done })
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Errorf("the gateway ended with %v", err)
-		}
-	})
-	var at gateway.Addresses
-	select {
-	case at = <-ready:
-	case err := <-done:
-		t.Fatal(err)
-	}
+	at := serve(t, path)
 	push = func(path, contentType string, body []byte) {
 		encoding := ""
 		if contentType != "application/json" {
@@ -159,6 +136,35 @@ func runBusy(t *testing.T) (cloud *fakecloud.Cloud, push func(path, contentType 
 		defer res.Body.Close()
 		return string(must(io.ReadAll(res.Body)))
 	}
+}
+
+// serve runs a gateway with the configuration at path until the test ends.
+func serve(t *testing.T, path string) (at gateway.Addresses) {
+	t.Helper()
+	cfg, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := gateway.New(cfg, gateway.Options{Log: slog.New(slog.DiscardHandler), Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ready, done := make(chan gateway.Addresses, 1), make(chan error, 1)
+	go func() { done <- g.Run(ctx, func(a gateway.Addresses) { ready <- a }) }()
+	select {
+	case at = <-ready:
+	case err := <-done:
+		stop()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("the gateway ended with %v", err)
+		}
+	})
+	return at
 }
 
 func write(t *testing.T, path, text string) {

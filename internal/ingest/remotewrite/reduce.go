@@ -124,6 +124,14 @@ type reduction struct {
 	unknowns   int
 }
 
+// scratches makes room in scratch for the labels of any series, and in final for what changes make of them.
+func (d *reduction) scratches(books *booking, scratch, final []label, most int) (_, _ []label, ok bool) {
+	if scratch, ok = room(books, scratch, most); ok && d.any {
+		final, ok = room(books, final, most+d.mostAdds)
+	}
+	return scratch, final, ok
+}
+
 // judge has r judge ss.
 func (d *reduction) judge(r *ingest.Reducer, ss []ingest.Series, view func(i int, set *labels.Set)) {
 	d.all = ss

@@ -81,9 +81,7 @@ func (b *batchV1) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 
 // prepare makes the scratches, unless there is no room.
 func (b *batchV1) prepare(stamps []label) (ok bool) {
-	if b.scratch, ok = room(&b.books, b.scratch, b.most+len(stamps)); ok && b.reduction.any {
-		b.final, ok = room(&b.books, b.final, b.most+len(stamps)+b.reduction.mostAdds)
-	}
+	b.scratch, b.final, ok = b.reduction.scratches(&b.books, b.scratch, b.final, b.most+len(stamps))
 	return ok
 }
 

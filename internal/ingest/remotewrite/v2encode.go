@@ -115,9 +115,7 @@ func (b *batchV2) carries(stamps []label) bool {
 
 // prepare makes the table of symbols and the scratches, unless there is no room.
 func (b *batchV2) prepare(stamps []label) (ok bool) {
-	if b.scratch, ok = room(&b.books, b.scratch, b.most+len(stamps)); ok && b.reduction.any {
-		b.final, ok = room(&b.books, b.final, b.most+len(stamps)+b.reduction.mostAdds)
-	}
+	b.scratch, b.final, ok = b.reduction.scratches(&b.books, b.scratch, b.final, b.most+len(stamps))
 	return ok && b.index()
 }
 
