@@ -27,6 +27,7 @@ const maxValue = 1<<29 - 1
 type decisions struct {
 	engine      *Engine
 	environment string
+	gone        bool // no configuration in force has it; the engine's mu guards this
 	// current is swapped whole when what was decided is no longer true, or takes too much room.
 	current atomic.Pointer[generation]
 }
@@ -66,6 +67,7 @@ func (e *Engine) keep(contents map[string]bool) {
 	defer e.mu.Unlock()
 	for content, d := range e.stores {
 		if !contents[content] {
+			d.gone = true
 			d.current.Load().end()
 			delete(e.stores, content)
 		}
@@ -94,7 +96,11 @@ func (d *decisions) renew(old *generation) {
 
 // swap begins a new generation. The engine's mu is held.
 func (d *decisions) swap() {
-	d.current.Swap(d.engine.newGeneration()).end()
+	next := d.engine.newGeneration()
+	if d.gone {
+		next.end() // nobody would give back what it takes
+	}
+	d.current.Swap(next).end()
 }
 
 // renewAll makes everything in environment be decided anew.

@@ -104,11 +104,16 @@ func reference(s *Settings, v View, text string) string {
 			now[l.Name] = l.Value
 		}
 	})
-	if s.Signal == ingest.Metrics && !s.AllowProtected {
-		for _, name := range protectedNames {
-			if now[name] == "" && was[name] != "" {
-				now[name] = was[name]
-			}
+	var protected []string
+	switch {
+	case s.Signal == ingest.Metrics && !s.AllowProtected:
+		protected = protectedNames
+	case s.Signal == ingest.Metrics && v == Attributes:
+		protected = []string{"__name__"} // on the wire a field that stays
+	}
+	for _, name := range protected {
+		if now[name] == "" && was[name] != "" {
+			now[name] = was[name]
 		}
 	}
 	if len(now) == 0 {

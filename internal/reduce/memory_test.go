@@ -165,3 +165,35 @@ func TestSuspendedSeriesMeetOthers(t *testing.T) {
 		r.drain()
 	}
 }
+
+// A push that began before a reload may begin a generation that no reload will end: it takes no room.
+func TestDecisionsThatAreGoneTakeNoRoom(t *testing.T) {
+	r := newRig(t, Options{})
+	old := r.metrics(dropPod)
+	r.push(old, at("m,pod=a", 0))
+	r.metrics("[]")
+	d := old.decisions[Plain]
+	d.renew(d.current.Load())
+	r.push(old, at("n,pod=a", 0))
+	if n := r.decisionBytes.Load(); n != 0 {
+		t.Errorf("decisions that nobody has hold %d bytes", n)
+	}
+}
+
+// The name of an OTLP metric is a field that every metric has, also where rules may remove what is protected.
+func TestNameOfAttributesStays(t *testing.T) {
+	r := newRig(t, Options{})
+	p := r.metrics(`[{action: labeldrop, regex: __name__}]`, func(s *Settings) { s.AllowProtected = true })
+	for view, want := range map[View]string{Plain: "", Attributes: "m"} {
+		x := p.Explain(r.now, view, parse("m,a=1"))
+		name := ""
+		for _, l := range x.Labels {
+			if l.Name == "__name__" {
+				name = l.Value
+			}
+		}
+		if name != want {
+			t.Errorf("view %d: the name is %q, want %q", view, name, want)
+		}
+	}
+}

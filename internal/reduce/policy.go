@@ -87,6 +87,9 @@ func (e *Engine) Policy(s Settings) *Policy {
 		protected = []string{"__name__"} // a span without a name is none
 	}
 	p.rules[Plain] = relabel.Compile(s.Rules, relabel.Options{Protected: protected, Move: s.StructuredMetadata})
+	if s.Signal == ingest.Metrics && s.AllowProtected {
+		protected = []string{"__name__"} // a field of its own there, which every metric has
+	}
 	p.rules[Attributes] = relabel.Compile(s.Rules, relabel.Options{ReadOnly: readOnly, Protected: protected})
 	p.resource = relabel.Compile(s.ResourceRules, relabel.Options{})
 	for v := range views {
