@@ -60,24 +60,76 @@ func (p point) fill(s *ingest.Series) {
 	}
 }
 
-// lastSample reads the sample at the end of a series of either version, which there is field 2: value and time as every sender
-// writes them, with a time of six bytes (from 1971 to 2109), or the time alone where the value is 0. at is where its field
-// begins, if the bytes before it are whole fields.
+// addTo adds the sample to s.
+func (p point) addTo(s *ingest.Series) {
+	s.Items++
+	if p.stale {
+		s.Stale++
+		return
+	}
+	s.First, s.Last = min(s.First, p.at), max(s.Last, p.at)
+}
+
+// Samples are field 2 of a series in either version. These are the two forms in which every sender writes them: value and time,
+// with a time of six bytes (from 1971 to 2109), or the time alone where the value is 0.
+const (
+	fullSample = 18
+	zeroSample = 9
+)
+
+// lastSample reads the sample at the end of a series. at is where its field begins, if the bytes before it are whole fields.
 func lastSample(series []byte) (at int, p point, ok bool) {
 	n := len(series)
-	if n < 9 || series[n-7] != sampleTime<<3 {
-		return 0, p, false
+	if n >= fullSample {
+		if p, ok = readFullSample(series[n-fullSample:]); ok {
+			return n - fullSample, p, true
+		}
 	}
-	t := binary.LittleEndian.Uint64(series[n-8:]) >> 16
-	if t&0x808080808080 != 0x008080808080 {
-		return 0, p, false
+	if n >= zeroSample {
+		if p, ok = readZeroSample(series[n-zeroSample:]); ok {
+			return n - zeroSample, p, true
+		}
 	}
-	p.at = int64(t&0x7f | t>>1&(0x7f<<7) | t>>2&(0x7f<<14) | t>>3&(0x7f<<21) | t>>4&(0x7f<<28) | t>>5&(0x7f<<35))
-	if n >= 18 && series[n-18] == v1Samples<<3|2 && series[n-17] == 16 && series[n-16] == sampleValue<<3|1 {
-		p.stale = binary.LittleEndian.Uint64(series[n-15:]) == staleMarker
-		return n - 18, p, true
+	return 0, p, false
+}
+
+// firstSample reads the sample that series begins with, and says how many bytes its field takes.
+func firstSample(series []byte) (p point, n int, ok bool) {
+	if len(series) >= fullSample {
+		if p, ok = readFullSample(series); ok {
+			return p, fullSample, true
+		}
 	}
-	return n - 9, p, series[n-9] == v1Samples<<3|2 && series[n-8] == 7
+	if len(series) >= zeroSample {
+		p, ok = readZeroSample(series)
+	}
+	return p, zeroSample, ok
+}
+
+func readFullSample(b []byte) (p point, ok bool) {
+	b = b[:fullSample]
+	if b[0] != v1Samples<<3|2 || b[1] != fullSample-2 || b[2] != sampleValue<<3|1 || b[11] != sampleTime<<3 {
+		return p, false
+	}
+	p.stale = binary.LittleEndian.Uint64(b[3:]) == staleMarker
+	p.at, ok = sixBytes(binary.LittleEndian.Uint64(b[10:]) >> 16)
+	return p, ok
+}
+
+func readZeroSample(b []byte) (p point, ok bool) {
+	b = b[:zeroSample]
+	if b[0] != v1Samples<<3|2 || b[1] != zeroSample-2 || b[2] != sampleTime<<3 {
+		return p, false
+	}
+	p.at, ok = sixBytes(binary.LittleEndian.Uint64(b[1:]) >> 16)
+	return p, ok
+}
+
+// sixBytes is the varint in the low six bytes of t, if it takes all of them.
+func sixBytes(t uint64) (v int64, ok bool) {
+	const more, last = 0x808080808080, 0x008080808080
+	v = int64(t&0x7f | t>>1&(0x7f<<7) | t>>2&(0x7f<<14) | t>>3&(0x7f<<21) | t>>4&(0x7f<<28) | t>>5&(0x7f<<35))
+	return v, t&more == last
 }
 
 // leadingLabels is how many bytes at the start of a v1 series are labels, by their tags and lengths. alone: there are no others.
@@ -106,6 +158,11 @@ func countFields(msg []byte, num int32) (n int) {
 	var f wire.Field
 	var err error
 	for len(msg) > 0 {
+		if fields, size := alike(msg, byte(num<<3|2)); fields > 0 {
+			n += fields
+			msg = msg[size:]
+			continue
+		}
 		if msg, err = wire.Next(msg, &f); err != nil {
 			return n
 		}
@@ -114,4 +171,24 @@ func countFields(msg []byte, num int32) (n int) {
 		}
 	}
 	return n
+}
+
+// alike is how many fields at the start of msg have this tag of one byte, which is of Bytes, and a length of one or two, and how
+// many bytes they take.
+func alike(msg []byte, tag byte) (fields, size int) {
+	for ; size+1 < len(msg) && msg[size] == tag; fields++ {
+		n, next := int(msg[size+1]), size+2
+		if n >= 0x80 {
+			if next == len(msg) || msg[next] >= 0x80 {
+				break
+			}
+			n = n&0x7f | int(msg[next])<<7
+			next++
+		}
+		if n > len(msg)-next {
+			break
+		}
+		size = next + n
+	}
+	return fields, size
 }

@@ -1,6 +1,7 @@
 package remotewrite
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 	"unsafe"
@@ -11,14 +12,14 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
-// pair is what is known of a symbol of a 2.0 push, so that a label that is in many of its series is hashed once, and names that
-// follow each other in many are compared once. Refs in it are one more than they are; 0 is none.
+// pair is what is known of a symbol of a 2.0 push, so that a label that is in many of its series is hashed once, and names are
+// compared as numbers.
 type pair struct {
-	// key is what the label of this value adds to a key, under the name that name refers to.
+	// key is what the label of this value adds to a key, under the name that name refers to: one more than its ref, 0 is none.
 	key  labels.Key
 	name uint32
-	// after is a name that comes before this one.
-	after uint32
+	// order is how the symbol begins: see startOf. It is there once the symbol has been the name of a label.
+	order uint64
 }
 
 const pairBytes = int(unsafe.Sizeof(pair{}))
@@ -33,30 +34,14 @@ func (b *batchV2) takeKnown(series []byte, s *ingest.Series) bool {
 	if l <= 0 || size > uint64(len(series)-1-l) {
 		return false
 	}
-	rest := series[1+l+int(size):]
 	sum, n, ok := b.sum(series[1+l : 1+l+int(size)])
 	if !ok || n > maxLabels {
 		return false
 	}
 	made := ingest.Series{Sorted: true, Weight: 1, First: math.MaxInt64, Last: math.MinInt64}
 	var m metadata
-	var f wire.Field
-	for len(rest) > 0 {
-		var err error
-		if rest, err = wire.Next(rest, &f); err != nil || f.Type != wire.Bytes {
-			return false
-		}
-		switch {
-		case f.Num == v2Samples && plainSample(f.Data):
-			layoutV2.measure(&made, &f)
-		case f.Num == v2Metadata:
-			unknowns := 0
-			if m.read(f.Data, &unknowns) != nil || unknowns > 0 {
-				return false
-			}
-		default:
-			return false
-		}
+	if !m.takeRest(series[1+l+int(size):], &made) {
+		return false
 	}
 	if int(m.help) >= b.symbols || int(m.unit) >= b.symbols {
 		return false
@@ -74,32 +59,104 @@ func (b *batchV2) takeKnown(series []byte, s *ingest.Series) bool {
 	return true
 }
 
+// takeRest measures what follows the refs of a series, and reads what it says of its metric. It reports false for all but samples
+// and metadata as senders write them.
+func (m *metadata) takeRest(rest []byte, made *ingest.Series) bool {
+	var f wire.Field
+	for len(rest) > 0 {
+		if p, n, ok := firstSample(rest); ok {
+			p.addTo(made)
+			rest = rest[n:]
+			continue
+		}
+		var err error
+		if rest, err = wire.Next(rest, &f); err != nil || f.Type != wire.Bytes {
+			return false
+		}
+		switch {
+		case f.Num == v2Samples && plainSample(f.Data):
+			layoutV2.measure(made, &f)
+		case f.Num == v2Metadata && m.readPlain(f.Data):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// readPlain is read for metadata of nothing but fields that it knows.
+func (m *metadata) readPlain(msg []byte) bool {
+	for len(msg) > 1 {
+		v, l := uint64(msg[1]), 1
+		if v >= 0x80 {
+			if v, l = wire.Uvarint(msg[1:]); l <= 0 {
+				return false
+			}
+		}
+		switch msg[0] {
+		case metadataType << 3:
+			m.kind = int32(v)
+		case v2MetadataHelp << 3:
+			m.help = uint32(v)
+		case v2MetadataUnit << 3:
+			m.unit = uint32(v)
+		default:
+			return false
+		}
+		msg = msg[1+l:]
+	}
+	return len(msg) == 0
+}
+
 // sum is what the n labels of refs add to a key. It reports false where they are not sorted, one is empty or overwritten by a
 // stamp, or a ref leads nowhere.
 func (b *batchV2) sum(packed []byte) (sum labels.Key, n int, ok bool) {
-	prev := uint32(0)
-	for len(packed) > 0 {
-		name, l := wire.Uvarint(packed)
-		if l <= 0 {
+	pairs := b.pairs
+	order, prev := uint64(0), uint64(0)
+	for at := 0; at < len(packed); n++ {
+		name, end, ok := shortUvarint(packed, at)
+		if !ok {
 			return sum, n, false
 		}
-		value, m := wire.Uvarint(packed[l:])
-		if m <= 0 || name >= uint64(len(b.pairs)) || value >= uint64(len(b.pairs)) {
+		var value uint64
+		if value, at, ok = shortUvarint(packed, end); !ok || name >= uint64(len(pairs)) || value >= uint64(len(pairs)) {
 			return sum, n, false
 		}
-		packed = packed[l+m:]
-		p := &b.pairs[value]
+		p, q := &pairs[value], &pairs[name]
 		if p.name != uint32(name)+1 && !b.learn(p, uint32(name), uint32(value)) {
 			return sum, n, false
 		}
-		sum = sum.Plus(p.key)
-		if q := &b.pairs[name]; q.after != prev && !b.follows(q, prev, uint32(name)) {
+		if q.order <= order && n > 0 && (q.order < order || !ascends(b.symbol(uint32(prev)), b.symbol(uint32(name)))) {
 			return sum, n, false
 		}
-		prev = uint32(name) + 1
-		n++
+		sum, order, prev = sum.Plus(p.key), q.order, name
 	}
 	return sum, n, true
+}
+
+// shortUvarint reads the varint at at, which no sender writes with more than four bytes where it is a ref, and says where it ends.
+func shortUvarint(b []byte, at int) (v uint64, end int, ok bool) {
+	if at < len(b) && b[at] < 0x80 {
+		return uint64(b[at]), at + 1, true
+	}
+	if at+1 < len(b) && b[at+1] < 0x80 {
+		return uint64(b[at]&0x7f) | uint64(b[at+1])<<7, at + 2, true
+	}
+	if at >= len(b) {
+		return 0, at, false
+	}
+	v, n := wire.Uvarint(b[at:])
+	return v, at + n, n > 0
+}
+
+// startOf is the first eight bytes of s as a number: of two strings whose starts differ, that with the smaller is the smaller.
+func startOf(s []byte) uint64 {
+	if len(s) >= 8 {
+		return binary.BigEndian.Uint64(s)
+	}
+	var b [8]byte
+	copy(b[:], s)
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // learn makes p say what the label of name and value adds.
@@ -119,6 +176,7 @@ func (b *batchV2) learn(p *pair, name, value uint32) bool {
 		return false
 	}
 	p.name = name + 1
+	b.pairs[name].order = startOf(n)
 	return true
 }
 
@@ -133,13 +191,4 @@ func (b *batchV2) hash(name, value []byte) bool {
 		b.books.err = fault.New(fault.TooLarge, "the labels of the push, written out for each of its series, take over %d bytes, %d times the push", most, mostHashed)
 	}
 	return b.books.err == nil
-}
-
-// follows says whether name comes after prev, which is one more than it is, and makes p say so.
-func (b *batchV2) follows(p *pair, prev, name uint32) bool {
-	if prev != 0 && !ascends(b.symbol(prev-1), b.symbol(name)) {
-		return false
-	}
-	p.after = prev
-	return true
 }

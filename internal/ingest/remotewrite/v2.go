@@ -84,6 +84,17 @@ func (b *batchV2) checkRequest() (err error) {
 	var f wire.Field
 	empty := true // symbols[0]
 	for msg := b.raw; len(msg) > 0; {
+		if b.symbols > 0 {
+			n, size := alike(msg, v2Symbols<<3|2)
+			b.disorder = b.disorder || n > 0 && b.series > 0
+			b.symbols += n
+			msg = msg[size:]
+			n, size = alike(msg, v2Series<<3|2)
+			b.series += n
+			if msg = msg[size:]; len(msg) == 0 {
+				break
+			}
+		}
 		if msg, err = wire.Next(msg, &f); err != nil {
 			return err
 		}
@@ -116,7 +127,12 @@ func (b *batchV2) checkRequest() (err error) {
 func (b *batchV2) checkAllSeries() (err error) {
 	var f wire.Field
 	n := 0
-	for msg := b.raw; n < b.series; {
+	msg := b.raw
+	if !b.disorder {
+		_, size := alike(msg, v2Symbols<<3|2)
+		msg = msg[size:]
+	}
+	for n < b.series {
 		if msg, err = wire.Next(msg, &f); err != nil {
 			return err
 		}

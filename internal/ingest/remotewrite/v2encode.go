@@ -127,6 +127,12 @@ func (b *batchV2) index() (ok bool) {
 	var f wire.Field
 	for msg := b.raw; len(b.table) < b.symbols; {
 		from := len(b.raw) - len(msg)
+		if len(msg) > 1 && msg[0] == v2Symbols<<3|2 && msg[1] < 0x80 {
+			// The common case of the code below.
+			b.table = append(b.table, uint32(from+1))
+			msg = msg[2+int(msg[1]):]
+			continue
+		}
 		if msg = next(msg, &f); f.Num == v2Symbols {
 			_, tag := wire.Uvarint(f.Raw)
 			b.table = append(b.table, uint32(from+tag))
