@@ -54,6 +54,9 @@ func runScenario(ctx context.Context, s scenario, o options, dir string, progres
 	if _, err := b.settle(ctx); err != nil {
 		return nil, err
 	}
+	if s.crash {
+		return b.measureCrash(ctx)
+	}
 	r, err := b.measure(ctx)
 	if err == nil && s.direct {
 		b.measureDirect(ctx, r)
@@ -94,9 +97,21 @@ func (b *bench) start(ctx context.Context) error {
 	if b.sink, err = startSinkProcess(ctx, b.sinkListen, every, cert, key, client); err != nil {
 		return err
 	}
-	if b.options.target != "" {
+	return b.startTarget(ctx)
+}
+
+// startTarget starts what is measured, or finds it.
+func (b *bench) startTarget(ctx context.Context) (err error) {
+	switch {
+	case b.options.target != "":
 		b.target = &gatewayProcess{pid: b.pid, http: b.options.target, grpc: b.options.target}
 		return measure.Process(b.pid).ResetPeak()
+	case b.peer != nil:
+		b.target, err = b.peer.start(ctx, b.peerBinary, &peerRun{scenario: b.scenario, dir: b.dir, sink: b.sink.url})
+		if err == nil && b.peer.metrics != "" {
+			b.metrics = b.target.http + b.peer.metrics
+		}
+		return err
 	}
 	b.gateway.sink = b.sink.url
 	config, err := b.gateway.write(b.dir)
@@ -106,6 +121,9 @@ func (b *bench) start(ctx context.Context) error {
 	b.target, err = startGatewayProcess(ctx, b.binary, config, b.gateway.tls)
 	return err
 }
+
+// foreign: what is measured is not the gateway. It knows no clients, and one user is all that the sink sees.
+func (b *bench) foreign() bool { return b.options.target != "" || b.peer != nil }
 
 // prepare makes the pushes.
 func (b *bench) prepare() error {
@@ -138,7 +156,7 @@ func (b *bench) prepare() error {
 
 // clients are those of an environment; all if it is negative.
 func (b *bench) clients(environment int) []drive.Client {
-	if b.options.target != "" {
+	if b.foreign() {
 		return []drive.Client{{Token: b.token}}
 	}
 	all := clientsOf(b.gateway.environments, b.gateway.clients)

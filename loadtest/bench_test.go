@@ -148,10 +148,10 @@ func TestWrongUsage(t *testing.T) {
 
 func TestResultsAreSaved(t *testing.T) {
 	dir := t.TempDir()
-	if err := save(dir, []*report.Result{{Scenario: "x", Loads: []report.Load{{Name: "y"}}}}); err != nil {
+	if err := saveRun(dir, &report.Run{Results: []*report.Result{{Scenario: "x", Loads: []report.Load{{Name: "y"}}}}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"results.json", "table.md", "x-latency.svg", "x-throughput.svg", "x-memory.svg"} {
+	for _, name := range []string{resultsFile, pageFile, "x.svg"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -44,18 +44,45 @@ type options struct {
 	pid            int
 	metrics        string
 	sinkListen     string
+	args           []string // all flags as they were given
+
+	// peer is measured instead of the gateway; it is what a comparison sets, and peerBinary goes with it.
+	peer       *peer
+	peerBinary string
 }
 
-// command runs the sink or the runner.
+const usage = `usage: loadtest [flags]            measure
+       loadtest compare [flags]    measure the gateway and other programs in turn
+       loadtest quote [flags]      write what results say into results.md and README.md
+       loadtest sink [flags]       only take pushes and add them up
+       loadtest proxy [flags]      only forward pushes, as the standard library does
+
+scenarios:`
+
+// command runs one of the programs that this one is: the runner, or what is named first.
 func command(ctx context.Context, args []string, out, progress io.Writer) error {
-	if len(args) > 0 && args[0] == "sink" {
-		return runSink(ctx, args[1:], out)
+	if len(args) > 0 {
+		switch args[0] {
+		case "sink":
+			return runSink(ctx, args[1:], out)
+		case "proxy":
+			return runProxy(ctx, args[1:])
+		case "compare":
+			return runCompare(ctx, args[1:], out, progress)
+		case "quote":
+			return runQuote(args[1:])
+		}
 	}
-	var o options
+	return runMeasure(ctx, args, out, progress)
+}
+
+// runMeasure reads the flags of the runner, and runs it.
+func runMeasure(ctx context.Context, args []string, out, progress io.Writer) error {
+	o := options{args: args}
 	f := flag.NewFlagSet("loadtest", flag.ContinueOnError)
 	f.SetOutput(progress)
 	f.Usage = func() {
-		fmt.Fprintln(progress, "usage: loadtest [flags]            measure\n       loadtest sink [flags]       only take pushes and add them up\n\nscenarios:")
+		fmt.Fprintln(progress, usage)
 		for _, s := range scenarios() {
 			fmt.Fprintf(progress, "  %-28s %s\n", s.name, s.about)
 		}
@@ -66,7 +93,7 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	f.DurationVar(&o.duration, "duration", 10*time.Second, "how long each scenario is measured")
 	f.Float64Var(&o.rate, "rate", 0, "items a second of the first load; 0: as the scenario says")
 	f.IntVar(&o.conns, "connections", 0, "connections of the first load; 0: as the scenario says")
-	f.StringVar(&o.out, "out", "", "write results.json, table.md and plots into this `FOLDER`")
+	f.StringVar(&o.out, "out", "", "write results.json, results.md and plots into this `FOLDER`")
 	f.StringVar(&o.binary, "gateway", "", "`BINARY` of the gateway; empty: it is built from this module")
 	f.BoolVar(&o.floor, "floor", false, "measure what the parts cost in this process, and show the sum beside each result")
 	f.BoolVar(&o.profile, "profile", false, "fetch profiles of the CPU, heap and allocations of the gateway while it is measured, into -out")

@@ -104,7 +104,7 @@ func loadResult(name string, rate float64, out *drive.Outcome) report.Load {
 // settle waits until the sink has what was accepted: a program with a queue takes its time.
 func (b *bench) settle(ctx context.Context) (v verification, err error) {
 	check := verify
-	if b.options.target != "" {
+	if b.foreign() {
 		check = verifyTotals
 	}
 	identityOnly := false
@@ -157,8 +157,9 @@ func (b *bench) measureDirect(ctx context.Context, r *report.Result) {
 		cancel()
 		name := b.scenario.loads[i].name
 		direct := loadResult(name+" without the gateway", l.Rate, out)
+		r.Loads[i].AddedP50, r.Loads[i].AddedP99 = r.Loads[i].P50-direct.P50, r.Loads[i].P99-direct.P99
 		r.Notes = append(r.Notes, fmt.Sprintf("%s: the gateway adds %.2f ms at p50, %.2f ms at p99", name,
-			float64(r.Loads[i].P50-direct.P50)/1e6, float64(r.Loads[i].P99-direct.P99)/1e6))
+			float64(r.Loads[i].AddedP50)/1e6, float64(r.Loads[i].AddedP99)/1e6))
 		r.Loads = append(r.Loads, direct)
 	}
 }

@@ -69,6 +69,12 @@ func (p *process) stop() {
 	}
 }
 
+// kill ends the process with SIGKILL, which it cannot see coming.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.exited
+}
+
 // said is the error of a process that ended too early.
 func (p *process) said(what string) error {
 	p.mu.Lock()
@@ -83,10 +89,12 @@ type gatewayProcess struct {
 	http, grpc, admin string // URLs; admin is empty where it is not known
 }
 
+const modulePath = "github.com/telemetry-gateway/telemetry-gateway"
+
 // buildGateway builds the gateway of this module, and returns the path of the binary.
 func buildGateway(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, "gateway")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "github.com/telemetry-gateway/telemetry-gateway/cmd/gateway")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, modulePath+"/cmd/gateway")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the gateway: %w\n%s", err, out)
 	}

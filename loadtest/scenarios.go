@@ -23,6 +23,8 @@ type scenario struct {
 	// fault is how the sink behaves, and idle and slow are connections that do nothing, or trickle 16 MiB.
 	fault      sink.Fault
 	idle, slow int
+	// crash kills the gateway with SIGKILL half-way.
+	crash bool
 	// warm lets everything be sent at least once before it is measured.
 	warm bool
 }
@@ -119,6 +121,8 @@ func special(rw1, reduced generate.Spec) []scenario {
 	small := generate.Spec{Kind: generate.RemoteWriteV1, Items: 100, Series: 10_000}
 	latency := one("latency", "rw1-reduce at a tenth of capacity, beside the same without the gateway", 0, reduced, all)
 	latency.share, latency.direct = 0.1, true
+	quick := one("latency-small", "the same with 50 samples a push", 0, generate.Spec{Kind: generate.RemoteWriteV1, Items: 50, Change: reducedSeries}, all)
+	quick.share, quick.direct = 0.1, true
 	tls := one("tls", "rw1 with TLS on both sides", 0, rw1, gatewayConfig{tls: true})
 	h2 := one("http2", "rw1 over HTTP/2 to the gateway", 0, rw1, gatewayConfig{})
 	h2.loads[0].transport = drive.HTTP2
@@ -152,5 +156,12 @@ func special(rw1, reduced generate.Spec) []scenario {
 	crowd := one("overload-connections", "10,000 idle connections and 1000 senders of one client that trickle 16 MiB, beside paced pushes of another", 0, rw1,
 		gatewayConfig{environments: 2, server: "  max_inflight_bytes: 64MiB\n  max_connections: 15000\n"})
 	crowd.idle, crowd.slow, crowd.loads[0].rate = 10_000, 1000, 200_000
-	return []scenario{latency, tls, h2, grpc, many, tenants, quote, slow, dead, crowd}
+	return []scenario{latency, quick, tls, h2, grpc, many, tenants, quote, slow, dead, crowd, crash("crash", rw1), crash("crash-traces", generate.Spec{Kind: generate.Traces, Codec: "gzip"})}
+}
+
+// crash kills the gateway half-way, while 16 connections push and the upstream needs 20 ms for each.
+func crash(name string, spec generate.Spec) scenario {
+	s := one(name, "kill -9 while 16 connections push and the upstream needs 20 ms: what was acknowledged must have arrived", 0, spec, gatewayConfig{})
+	s.crash, s.fault, s.loads[0].conns = true, sink.Fault{Delay: 20 * time.Millisecond}, 16
+	return s
 }

@@ -1,14 +1,35 @@
-// Package report writes what runs of the load test have measured: as a table for people, as JSON for programs, and as plots in
+// Package report writes what runs of the load test have measured: as tables for people, as JSON for programs, and as plots in
 // SVG. It measures nothing and judges nothing. The runner calls it.
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 )
+
+// About says what was run, of which commit, where and when.
+type About struct {
+	Command string `json:"command"`
+	Commit  string `json:"commit,omitempty"`
+	Machine string `json:"machine"`
+	Date    string `json:"date"`
+}
+
+func (a About) String() string {
+	commit := ""
+	if a.Commit != "" {
+		commit = " at " + a.Commit
+	}
+	return fmt.Sprintf("`%s`%s, %s; %s", strings.TrimSpace(a.Command), commit, a.Date, a.Machine)
+}
+
+// Run is all that one command measured.
+type Run struct {
+	About
+	Results []*Result `json:"results"`
+}
 
 // Result is one scenario, measured once.
 type Result struct {
@@ -25,6 +46,11 @@ type Result struct {
 	// RSS is in bytes: the peak, and at the end.
 	RSSPeak uint64 `json:"rss_peak_bytes"`
 	RSSEnd  uint64 `json:"rss_end_bytes"`
+	// RSSBound is what the configuration promises that RSS does not pass; 0: not known.
+	RSSBound uint64 `json:"rss_bound_bytes,omitempty"`
+	// Acknowledged and Arrived are items of a program that was killed, since its sink began.
+	Acknowledged uint64 `json:"acknowledged,omitempty"`
+	Arrived      uint64 `json:"arrived,omitempty"`
 	// What was allocated on the heap for each push; negative: not known.
 	AllocBytes   float64 `json:"alloc_bytes_per_push"`
 	AllocObjects float64 `json:"alloc_objects_per_push"`
@@ -56,7 +82,10 @@ type Load struct {
 	Service99 time.Duration `json:"service_p99_ns"`
 	// RefusedP99 is how long refusals took; 0: there were none.
 	RefusedP99 time.Duration `json:"refused_p99_ns,omitempty"`
-	Quantiles  []Quantile    `json:"quantiles"`
+	// AddedP50 and AddedP99 are how much more that is than without the program in between; 0: that was not measured.
+	AddedP50  time.Duration `json:"added_p50_ns,omitempty"`
+	AddedP99  time.Duration `json:"added_p99_ns,omitempty"`
+	Quantiles []Quantile    `json:"quantiles"`
 }
 
 // Quantile is one point of a distribution of latency.
@@ -86,24 +115,21 @@ func (r *Result) PerCPUSecond() float64 {
 // PerSecond is items per second.
 func (r *Result) PerSecond() float64 { return float64(r.Items) / max(r.Seconds, 1e-9) }
 
-// WriteJSON writes results as one JSON document.
-func WriteJSON(w io.Writer, machine string, results []*Result) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", " ")
-	return enc.Encode(struct {
-		Machine string    `json:"machine"`
-		Results []*Result `json:"results"`
-	}{machine, results})
+// WriteTable writes the results as a table in Markdown, and below it what does not fit there.
+func (run *Run) WriteTable(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString(run.About.String() + "\n\n")
+	run.table(&b)
+	run.notes(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
-// WriteTable writes results as a table in Markdown, and below it what does not fit there.
-func WriteTable(w io.Writer, machine string, results []*Result) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n", machine)
+func (run *Run) table(b *strings.Builder) {
 	rows := [][]string{{
 		"scenario", "items/CPU-s", "goal", "of goal", "floor", "items/s", "cores", "us CPU/push", "p50 ms", "p99 ms", "p99.9 ms", "RSS peak MiB", "B/push", "allocs/push", "arrived",
 	}}
-	for _, r := range results {
+	for _, r := range run.Results {
 		for i, l := range r.Loads {
 			row := []string{r.Scenario, "", "", "", "", "", "", "", ms(l.P50), ms(l.P99), ms(l.P999), "", "", "", ""}
 			if len(r.Loads) > 1 {
@@ -112,22 +138,23 @@ func WriteTable(w io.Writer, machine string, results []*Result) error {
 			if i == 0 {
 				copy(row[1:], []string{
 					count(r.PerCPUSecond()), count(r.Goal), share(r.PerCPUSecond(), r.Goal), count(r.Floor), count(r.PerSecond()),
-					fmt.Sprintf("%.2f", r.CPUSeconds/max(r.Seconds, 1e-9)), fmt.Sprintf("%.0f", r.CPUSeconds*1e6/max(float64(r.Pushes), 1)),
+					cores(r), perPush(r),
 				})
-				copy(row[11:], []string{fmt.Sprintf("%.1f", float64(r.RSSPeak)/(1<<20)), count(r.AllocBytes), count(r.AllocObjects), r.Verdict})
+				copy(row[11:], []string{mib(r.RSSPeak), count(r.AllocBytes), count(r.AllocObjects), r.Verdict})
 			}
 			rows = append(rows, row)
 		}
 	}
-	columns(&b, rows)
-	for _, r := range results {
+	columns(b, rows)
+}
+
+func (run *Run) notes(b *strings.Builder) {
+	for _, r := range run.Results {
 		for _, note := range r.Notes {
-			fmt.Fprintf(&b, "\n- %s: %s", r.Scenario, note)
+			fmt.Fprintf(b, "\n- %s: %s", r.Scenario, note)
 		}
 	}
 	b.WriteString("\n")
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 // columns writes rows with their columns aligned; the first row is the head.
@@ -171,6 +198,22 @@ func count(n float64) string {
 	}
 	return fmt.Sprintf("%.0f", n)
 }
+
+func cores(r *Result) string {
+	if r.CPUSeconds == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", r.CPUSeconds/max(r.Seconds, 1e-9))
+}
+
+func perPush(r *Result) string {
+	if r.CPUSeconds == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f", r.CPUSeconds*1e6/max(float64(r.Pushes), 1))
+}
+
+func mib(n uint64) string { return fmt.Sprintf("%.1f", float64(n)/(1<<20)) }
 
 func share(n, of float64) string {
 	if of <= 0 || n <= 0 {

@@ -28,11 +28,11 @@ func TestTable(t *testing.T) {
 	two := result()
 	two.Scenario = "two"
 	two.Loads = append(two.Loads, Load{Name: "other", P50: time.Second})
-	if err := WriteTable(&b, "a machine", []*Result{result(), two}); err != nil {
+	if err := (&Run{About{"a command", "1234567", "a machine", "2026-01-02"}, []*Result{result(), two}}).WriteTable(&b); err != nil {
 		t.Fatal(err)
 	}
 	out := b.String()
-	for _, want := range []string{"a machine", "4.50 M", "100 %", "4.90 M", "1.00 |", "2.00", "3.50", "64.0", "1.2 k", "exact", "two/one", "two/other", "1000.00", "- two: a note"} {
+	for _, want := range []string{"`a command` at 1234567, 2026-01-02; a machine", "4.50 M", "100 %", "4.90 M", "1.00 |", "2.00", "3.50", "64.0", "1.2 k", "exact", "two/one", "two/other", "1000.00", "- two: a note"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the table does not have %q:\n%s", want, out)
 		}
@@ -51,15 +51,12 @@ func TestTable(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	var b strings.Builder
-	if err := WriteJSON(&b, "a machine", []*Result{result()}); err != nil {
+	text, err := json.Marshal(&Run{About{Machine: "a machine"}, []*Result{result()}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	var back struct {
-		Machine string
-		Results []Result
-	}
-	if err := json.Unmarshal([]byte(b.String()), &back); err != nil || back.Machine != "a machine" || back.Results[0].PerCPUSecond() != 4.5e6 {
+	var back Run
+	if err := json.Unmarshal(text, &back); err != nil || back.Machine != "a machine" || back.Results[0].PerCPUSecond() != 4.5e6 {
 		t.Errorf("%v: %+v", err, back)
 	}
 }
@@ -87,29 +84,24 @@ func points(t *testing.T, svg string) (list []string) {
 }
 
 func TestPlots(t *testing.T) {
-	f := func(r *Result, write func(*Result, io.Writer) error, want int) {
+	f := func(r *Result, want int) {
 		t.Helper()
 		var b strings.Builder
-		if err := write(r, &b); err != nil {
+		if err := r.WritePlots(&b); err != nil {
 			t.Fatal(err)
 		}
 		list := points(t, b.String())
-		if len(list) != want || strings.Contains(b.String(), "NaN") || strings.Contains(b.String(), "Inf") {
+		if len(list) != want || strings.Contains(b.String(), "NaN") || strings.Contains(b.String(), "Inf") || strings.Count(b.String(), "<g ") != 3 {
 			t.Errorf("%d points, want %d:\n%s", len(list), want, b.String())
 		}
 	}
-	f(result(), (*Result).WriteMemory, 10)
-	f(result(), (*Result).WriteThroughput, 9)
-	f(result(), (*Result).WriteLatency, 10)
-	empty := &Result{Loads: []Load{{Name: "none"}}}
-	f(empty, (*Result).WriteMemory, 0)
-	f(empty, (*Result).WriteThroughput, 0)
-	f(empty, (*Result).WriteLatency, 0)
+	f(result(), 10+9+10)
+	f(&Result{Loads: []Load{{Name: "none"}}}, 0)
 }
 
 func TestPlotIsToScale(t *testing.T) {
 	var b strings.Builder
-	err := plot(&b, "t", "x", "y", number, false, false, []line{{name: "l", x: []float64{0, 5, 10}, y: []float64{0, 50, 100}}})
+	err := document(&b, plot("t", "x", "y", number, false, false, []line{{name: "l", x: []float64{0, 5, 10}, y: []float64{0, 50, 100}}}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,13 +61,26 @@ func (a axis) ticks() (list []float64) {
 	return list
 }
 
-// plot writes lines with their axes. Lines without points are left out of it.
-func plot(w io.Writer, title, xName, yName string, xTick func(float64) string, logX, logY bool, lines []line) error {
+// document writes plots below each other.
+func document(w io.Writer, plots ...string) error {
+	var b strings.Builder
+	all := height * len(plots)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", width, all, width, all)
+	b.WriteString(`<rect width="100%" height="100%" fill="#fff"/>` + "\n")
+	for i, p := range plots {
+		fmt.Fprintf(&b, `<g transform="translate(0 %d)">`+"\n%s</g>\n", i*height, p)
+	}
+	b.WriteString("</svg>\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// plot is lines with their axes. Lines without points are left out of it.
+func plot(title, xName, yName string, xTick func(float64) string, logX, logY bool, lines []line) string {
 	x, y := spread(lines, func(l line) []float64 { return l.x }, logX), spread(lines, func(l line) []float64 { return l.y }, logY)
 	x.from, x.to, y.from, y.to = left, width-right, height-below, top
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", width, height, width, height)
-	fmt.Fprintf(&b, `<title>%s</title><rect width="100%%" height="100%%" fill="#fff"/><text x="%d" y="20" font-size="14">%s</text>`+"\n", text(title), left, text(title))
+	fmt.Fprintf(&b, `<text x="%d" y="20" font-size="14">%s</text>`+"\n", left, text(title))
 	for _, v := range y.ticks() {
 		fmt.Fprintf(&b, `<path d="M%d %.1fH%d" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", left, y.at(v), width-right, left-6, y.at(v)+4, number(v))
 	}
@@ -87,9 +100,7 @@ func plot(w io.Writer, title, xName, yName string, xTick func(float64) string, l
 		}
 		fmt.Fprintf(&b, `"/><text x="%d" y="%d" fill="%s">%s</text>`+"\n", width-right+8, top+12+16*i, color, text(l.name))
 	}
-	b.WriteString("</svg>\n")
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.String()
 }
 
 // spread is an axis that holds all values of lines: from 0, or from the smallest where it is logarithmic.
@@ -132,8 +143,13 @@ func text(s string) string {
 	return b.String()
 }
 
-// WriteLatency plots the distribution of latency of every load: how long, up to which share of pushes.
-func (r *Result) WriteLatency(w io.Writer) error {
+// WritePlots writes what plots there are of a result: latency, throughput and memory.
+func (r *Result) WritePlots(w io.Writer) error {
+	return document(w, r.latency(), r.throughput(), r.memory())
+}
+
+// latency plots the distribution of latency of every load: how long, up to which share of pushes.
+func (r *Result) latency() string {
 	var lines []line
 	for _, load := range r.Loads {
 		l := line{name: load.Name}
@@ -143,11 +159,11 @@ func (r *Result) WriteLatency(w io.Writer) error {
 		lines = append(lines, l)
 	}
 	share := func(v float64) string { return fmt.Sprintf("%.6g %%", 100*(1-1/v)) }
-	return plot(w, r.Scenario+": latency of accepted pushes", "share of pushes that took no longer", "ms", share, true, true, lines)
+	return plot(r.Scenario+": latency of accepted pushes", "share of pushes that took no longer", "ms", share, true, true, lines)
 }
 
-// WriteThroughput plots accepted items per second over time.
-func (r *Result) WriteThroughput(w io.Writer) error {
+// throughput plots accepted items per second over time.
+func (r *Result) throughput() string {
 	l := line{name: "items/s"}
 	for i := 1; i < len(r.Samples); i++ {
 		a, b := r.Samples[i-1], r.Samples[i]
@@ -155,14 +171,14 @@ func (r *Result) WriteThroughput(w io.Writer) error {
 			l.x, l.y = append(l.x, b.At), append(l.y, float64(b.Items-a.Items)/(b.At-a.At))
 		}
 	}
-	return plot(w, r.Scenario+": throughput", "seconds", "items/s", number, false, false, []line{l})
+	return plot(r.Scenario+": throughput", "seconds", "items/s", number, false, false, []line{l})
 }
 
-// WriteMemory plots the resident set over time.
-func (r *Result) WriteMemory(w io.Writer) error {
+// memory plots the resident set over time.
+func (r *Result) memory() string {
 	l := line{name: "RSS"}
 	for _, s := range r.Samples {
 		l.x, l.y = append(l.x, s.At), append(l.y, float64(s.RSS)/(1<<20))
 	}
-	return plot(w, r.Scenario+": memory", "seconds", "MiB", number, false, false, []line{l})
+	return plot(r.Scenario+": memory", "seconds", "MiB", number, false, false, []line{l})
 }
