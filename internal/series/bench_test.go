@@ -134,7 +134,7 @@ func BenchmarkSweep(b *testing.B) {
 func BenchmarkGrow(b *testing.B) {
 	t := filled(b, 1_000_000)
 	for b.Loop() {
-		t.entries[0].resize()
+		t.entries[0].rehash(len(t.entries[0].pages))
 	}
 }
 

@@ -335,7 +335,7 @@ func (m *model) check() {
 		s := &t.entries[t.shardOf(k)]
 		if i := s.find(k); i >= 0 {
 			there++
-			if got := &s.slots[i].Entry; m.entryLives(k) {
+			if got := &s.slot(i).Entry; m.entryLives(k) {
 				m.same(got, e)
 				if got.stamp&(1<<minuteBits-1) != touched(e.touch) {
 					m.tb.Fatalf("minute %d: touched at %d, want %d", m.now, got.stamp&(1<<minuteBits-1), touched(e.touch))
@@ -368,19 +368,20 @@ func sound(t *Table, entries, outs int) error {
 	for n := range t.entries {
 		s := &t.entries[n]
 		fulls, empties := 0, 0
-		for i := range s.slots {
-			switch b := s.ctrl[i/8] >> (i % 8 * 8) & 0xff; {
+		slots := len(s.pages) * pageSlots
+		for i := range slots {
+			switch b := s.mark(i); {
 			case b >= full:
 				fulls++
-				if k := s.slots[i].key; s.find(k) != i || t.shardOf(k) != n {
+				if k := s.slot(i).key; s.find(k) != i || t.shardOf(k) != n {
 					return fmt.Errorf("slot %d of shard %d: its key is found at %d of %d", i, n, s.find(k), t.shardOf(k))
 				}
 			case b == empty:
 				empties++
 			}
 		}
-		if fulls != s.live || empties != s.left+2*len(s.ctrl) || s.left < 0 || len(s.slots) != 8*len(s.ctrl) {
-			return fmt.Errorf("shard %d of %d slots: %d full, live=%d; %d empty, left=%d", n, len(s.slots), fulls, s.live, empties, s.left)
+		if fulls != s.live || empties != s.left+slots-len(s.pages)*mostInPage || s.left < 0 {
+			return fmt.Errorf("shard %d of %d slots: %d full, live=%d; %d empty, left=%d", n, slots, fulls, s.live, empties, s.left)
 		}
 		live += s.live
 		o := &t.outputs[n]

@@ -2,47 +2,62 @@ package series
 
 import "github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 
-// grouping is the keys of one call of Probe, in the order of their shards.
+// grouping is the numbers of what one call is about, in the order of their shards.
 type grouping struct {
-	order []uint32 // numbers of keys
-	ends  []uint32 // where in order each shard ends
+	shards []uint32 // of each
+	order  []uint32 // numbers
+	ends   []uint32 // where in order each shard ends
 }
+
+// ahead is how many places are looked up before the first of them is used.
+const ahead = 32
 
 // Probe calls visit with every one of keys that is there and its number, and then touches it. The order of visits is not
 // that of keys. visit runs under a lock: it may call Route, At and Lookup, nothing else of the table.
 func (t *Table) Probe(keys []labels.Key, now Minute, visit func(i int, e *Entry)) {
 	t.advance(now)
 	g := t.scratch.Get().(*grouping)
-	g.group(t, keys)
-	begin := uint32(0)
-	for n, end := range g.ends {
-		if begin < end {
-			t.entries[n].probe(t, keys, g.order[begin:end], visit)
-		}
-		begin = end
+	shards := g.begin(len(keys))
+	for i := range keys {
+		shards[i] = uint32(t.shardOf(keys[i]))
+	}
+	for n, order := range g.each {
+		t.entries[n].probe(t, keys, order, visit)
 	}
 	t.scratch.Put(g)
 }
 
-// group is a counting sort of keys by shard.
-func (g *grouping) group(t *Table, keys []labels.Key) {
-	if cap(g.order) < len(keys) {
-		g.order = make([]uint32, len(keys))
+// begin returns room for the shards of n numbers.
+func (g *grouping) begin(n int) (shards []uint32) {
+	if cap(g.order) < n {
+		both := make([]uint32, 2*n)
+		g.shards, g.order = both[:n:n], both[n:]
 	}
-	g.order = g.order[:len(keys)]
+	g.shards, g.order = g.shards[:n], g.order[:n]
+	return g.shards
+}
+
+// each calls f with each shard that has numbers, and with those: equal shards keep their order. It is a counting sort.
+func (g *grouping) each(f func(shard int, order []uint32) bool) {
 	clear(g.ends)
-	for i := range keys {
-		g.ends[t.shardOf(keys[i])]++
+	for _, n := range g.shards {
+		g.ends[n]++
 	}
 	begin := uint32(0)
 	for n, count := range g.ends {
 		g.ends[n] = begin // and becomes the end as the shard is filled
 		begin += count
 	}
-	for i := range keys {
-		end := &g.ends[t.shardOf(keys[i])]
-		g.order[*end] = uint32(i)
-		*end++
+	for i, n := range g.shards {
+		g.order[g.ends[n]] = uint32(i)
+		g.ends[n]++
+	}
+	begin = 0
+	for n, end := range g.ends {
+		if begin < end && !f(n, g.order[begin:end]) {
+			return
+		}
+		begin = end
 	}
 }
 
@@ -53,31 +68,36 @@ func (s *shard) probe(t *Table, keys []labels.Key, order []uint32, visit func(i 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	minute := s.begin(t)
+	if len(s.ctrl) == 0 {
+		return
+	}
 	var (
-		slots [32]int    // the first slot of the key's home group with its tag
-		wrong [32]uint64 // 0: that slot is the key's, as it is for nine of ten
+		slots [ahead]*slot  // the first slot of the key's home group with its tag
+		wrong [ahead]uint64 // 0: that slot is the key's, as it is for nine of ten
 	)
 	for len(order) > 0 {
-		some := order[:min(len(order), len(slots))]
+		some := order[:min(len(order), ahead)]
 		order = order[len(some):]
 		for j, i := range some {
 			k := t.cut(keys[i])
 			g := home(k.Lo, len(s.ctrl))
 			m := match(s.ctrl[g], tagOf(k))
-			slots[j], wrong[j] = slotOf(g, m|1<<63), ^(m|-m)>>63 // without a match: the last slot, and 1
+			slots[j], wrong[j] = s.slot(slotOf(g, m|1<<63)), ^(m|-m)>>63 // without a match: the last slot, and 1
 		}
 		for j, i := range some {
-			k, at := t.cut(keys[i]), &s.slots[slots[j]].key
+			k, at := t.cut(keys[i]), &slots[j].key
 			wrong[j] |= (at.Hi ^ k.Hi) | (at.Lo ^ k.Lo)
 		}
 		for j, i := range some {
 			at := slots[j]
 			if wrong[j] != 0 {
-				if at = s.find(t.cut(keys[i])); at < 0 {
+				n := s.find(t.cut(keys[i]))
+				if n < 0 {
 					continue
 				}
+				at = s.slot(n)
 			}
-			if e := &s.slots[at].Entry; !e.idle(minute) {
+			if e := &at.Entry; !e.idle(minute) {
 				visit(int(i), e)
 				e.touch(minute)
 			}
@@ -96,14 +116,14 @@ func (t *Table) Update(key labels.Key, now Minute, visit func(e *Entry, found bo
 	defer s.mu.Unlock()
 	minute := s.begin(t)
 	i := s.find(key)
-	if i >= 0 && s.slots[i].idle(minute) {
+	if i >= 0 && s.slot(i).idle(minute) {
 		s.remove(i)
 		t.giveBack(1)
-		t.forget(&s.slots[i].Entry)
+		t.forget(&s.slot(i).Entry)
 		i = -1
 	}
 	if i >= 0 {
-		e := &s.slots[i].Entry
+		e := &s.slot(i).Entry
 		if visit(e, true) {
 			e.touch(minute)
 			return true

@@ -79,9 +79,6 @@ func New(o Options) *Table {
 		t.released = func(uint32, uint32) {}
 	}
 	t.entries, t.outputs = make([]shard, 1<<t.bits), make([]outputs, 1<<t.bits)
-	for i := range t.entries {
-		t.entries[i].resize()
-	}
 	t.scratch.New = func() any { return &grouping{ends: make([]uint32, len(t.entries))} }
 	return t
 }
@@ -103,7 +100,7 @@ func (t *Table) cut(k labels.Key) labels.Key {
 func (t *Table) shardOf(k labels.Key) int { return int((k.Hi & t.mask.Hi) >> (64 - t.bits)) }
 
 // home is where the search for a key begins among n places: for equally spread lo, any n will do. It keeps the order of
-// lo, so that a table is copied into a larger one from front to back.
+// lo, so that what grows is moved from one end to the other.
 func home(lo uint64, n int) int {
 	h, _ := bits.Mul64(lo, uint64(n))
 	return int(h)

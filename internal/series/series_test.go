@@ -54,6 +54,7 @@ func TestSizes(t *testing.T) {
 	}
 	f("Entry", unsafe.Sizeof(Entry{}), 16)
 	f("slot", unsafe.Sizeof(slot{}), 32)
+	f("page", unsafe.Sizeof(page{}), 16<<10)
 	f("Output", unsafe.Sizeof(Output{}), 64)
 	f("shard", unsafe.Sizeof(shard{}), 128)
 	f("outputs", unsafe.Sizeof(outputs{}), 128)
@@ -243,7 +244,7 @@ func TestNobodySweeps(t *testing.T) {
 			for age := Minute(0); age < now; age += 13 {
 				s := &tab.entries[0]
 				i := s.find(keyOf(uint64(now - age)))
-				if lives := i >= 0 && !s.slots[i].idle(touched(now)); lives != (age <= 20) {
+				if lives := i >= 0 && !s.slot(i).idle(touched(now)); lives != (age <= 20) {
 					t.Fatalf("minute %d: an entry of %d minutes is there: %v", now, age, lives)
 				}
 			}
