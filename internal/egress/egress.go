@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"reflect"
 	"strings"
@@ -110,8 +111,7 @@ func (u *Upstream) Prepare(cfg promconfig.HTTPClientConfig) (use func(), err err
 	if u.grpc {
 		rt, err = grpcTransport(cfg, u.url.Scheme)
 	} else {
-		rt, err = promconfig.NewRoundTripperFromConfig(cfg, u.Environment+"/"+u.Name,
-			promconfig.WithDialContextFunc(dial), promconfig.WithIdleConnTimeout(90*time.Second))
+		rt, err = httpTransport(cfg, u.Environment+"/"+u.Name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("http client of upstream %s: %w", u.Name, err)
@@ -123,6 +123,18 @@ func (u *Upstream) Prepare(cfg promconfig.HTTPClientConfig) (use func(), err err
 			old.transport.retire()
 		}
 	}, nil
+}
+
+// httpTransport is the library's client.
+func httpTransport(cfg promconfig.HTTPClientConfig, name string) (http.RoundTripper, error) {
+	rt, err := promconfig.NewRoundTripperFromConfig(cfg, name,
+		promconfig.WithDialContextFunc(dial), promconfig.WithIdleConnTimeout(90*time.Second))
+	// Where nothing has to be added to requests the library returns its transport as it is. It dials through a wrapper then
+	// that counts connections, which nobody reads here, and that would hide what a conn can do.
+	if t, ok := rt.(*http.Transport); ok {
+		t.DialContext = dialConn
+	}
+	return rt, err
 }
 
 // dial gives up by itself: net/http lets go of a dial when the push that wanted it is over, and an upstream that swallows
@@ -259,6 +271,9 @@ func (u *Upstream) request(ctx context.Context, c *connection, r *Request, bodie
 	if r.ContentEncoding != "" {
 		h["Content-Encoding"] = []string{r.ContentEncoding}
 	}
+	if len(r.Body) > 0 && h["Expect"] == nil { // who sends that wants to wait with the body
+		ctx = bodies.announcing(ctx)
+	}
 	req := (&http.Request{
 		Method: http.MethodPost, URL: &target, Host: target.Host, Header: h,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -300,13 +315,14 @@ type bodies struct {
 	// prefix is read before r.Body.
 	prefix []byte
 	opened []*body
+	trace  httptrace.ClientTrace // see announcing
 }
 
 func (bs *bodies) open() *body {
 	if bs.r.Hold != nil {
 		bs.r.Hold()
 	}
-	b := &body{prefix: bs.prefix, rest: bs.r.Body, release: bs.r.Release}
+	b := &body{prefix: bs.prefix, rest: bs.r.Body, hold: bs.r.Hold, release: bs.r.Release}
 	bs.opened = append(bs.opened, b)
 	return b
 }
@@ -327,12 +343,13 @@ func (bs *bodies) close() {
 
 // body is a request body that says when the transport is done with it.
 type body struct {
-	mu      sync.Mutex // guards what follows: a transport that gives up closes the body while its writer may be reading
-	prefix  []byte
-	rest    []byte
-	closed  bool
-	begun   bool // a byte was read
-	release func()
+	hold, release func() // may be nil
+
+	mu     sync.Mutex // guards what follows: a transport that gives up closes the body while its writer may be reading
+	prefix []byte
+	rest   []byte
+	closed bool
+	begun  bool // a byte was read
 }
 
 // Read copies under the lock: once Close has returned, the bytes belong to another push.
@@ -350,6 +367,28 @@ func (b *body) Read(p []byte) (int, error) {
 	b.prefix, b.rest = b.prefix[n:], b.rest[m:]
 	b.begun = b.begun || n+m > 0
 	return n + m, nil
+}
+
+// lend hands out all that is left, to be written as it is. It stays whole until giveBack, also if the body is closed
+// meanwhile: a write that blocks must not block who gives up. ok is false for a body that was closed before.
+func (b *body) lend() (prefix, rest []byte, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, nil, false
+	}
+	if b.hold != nil {
+		b.hold()
+	}
+	prefix, rest = b.prefix, b.rest
+	b.prefix, b.rest, b.begun = nil, nil, true
+	return prefix, rest, true
+}
+
+func (b *body) giveBack() {
+	if b.release != nil {
+		b.release()
+	}
 }
 
 func (b *body) Close() error {
