@@ -134,21 +134,6 @@ func (b *batchV2) sum(packed []byte) (sum labels.Key, n int, ok bool) {
 	return sum, n, true
 }
 
-// shortUvarint reads the varint at at, which no sender writes with more than four bytes where it is a ref, and says where it ends.
-func shortUvarint(b []byte, at int) (v uint64, end int, ok bool) {
-	if at < len(b) && b[at] < 0x80 {
-		return uint64(b[at]), at + 1, true
-	}
-	if at+1 < len(b) && b[at+1] < 0x80 {
-		return uint64(b[at]&0x7f) | uint64(b[at+1])<<7, at + 2, true
-	}
-	if at >= len(b) {
-		return 0, at, false
-	}
-	v, n := wire.Uvarint(b[at:])
-	return v, at + n, n > 0
-}
-
 // startOf is the first eight bytes of s as a number: of two strings whose starts differ, that with the smaller is the smaller.
 func startOf(s []byte) uint64 {
 	if len(s) >= 8 {

@@ -70,7 +70,7 @@ func plainSeries(ss []ingest.Series) []ingest.Series {
 func facts(b ingest.Batch) any {
 	switch b := b.(type) {
 	case *batchV1:
-		return []any{b.count, b.series, b.metadata, b.labels, b.most, b.unknowns, b.mixed, b.mixedLabels, b.private, b.ragged}
+		return []any{b.count, b.series, b.metadata, b.labels, b.most, b.unknowns, b.mixed, b.mixedLabels, b.private}
 	case *batchV2:
 		return []any{b.count, b.symbols, b.series, b.metadata, b.most, b.unknowns, b.private, b.disorder, b.ragged, b.bad, b.badCount, b.badText}
 	}

@@ -22,12 +22,11 @@ type batchV1 struct {
 	mixed, mixedLabels int
 	// private: fields 1000 or 1001 are there, and have to go.
 	private bool
-	// ragged: some series has a label after a field that is none, or one whose tag takes more than its one byte.
-	ragged bool
 
 	reducer   *ingest.Reducer // whose Series are filled while the push is checked; nil: none are
 	ss        []ingest.Series // one for each series, which Reduce will have judged
 	reduction reduction
+	seats     seats
 	books     booking
 	scratch   []label // empty, with room for most labels and the stamps
 	final     []label // the same, with room for labels that come by a Change too
@@ -177,14 +176,12 @@ func (b *batchV1) finish(s *ingest.Series, k *keyer, series []byte, end int, alo
 func (b *batchV1) checkSeries(msg []byte, labels int, k *keyer) (err error) {
 	var f wire.Field
 	var samples, histograms int
-	late := false
 	for len(msg) > 0 {
 		if msg[0] == v1Labels<<3|2 && len(msg) > 1 && msg[1] < 0x80 && int(msg[1])+2 <= len(msg) {
 			// The common case of the generic code below: a series is labels for nine tenths.
 			end := int(msg[1]) + 2
 			if name, value, ok := plainLabel(msg[2:end]); ok {
 				labels++
-				b.ragged = b.ragged || late
 				msg = msg[end:]
 				if k != nil {
 					k.add(name, value)
@@ -192,7 +189,6 @@ func (b *batchV1) checkSeries(msg []byte, labels int, k *keyer) (err error) {
 				continue
 			}
 		}
-		tag := msg[0]
 		if msg, err = wire.Next(msg, &f); err != nil {
 			return err
 		}
@@ -202,7 +198,6 @@ func (b *batchV1) checkSeries(msg []byte, labels int, k *keyer) (err error) {
 		switch f.Num {
 		case v1Labels:
 			labels++
-			b.ragged = b.ragged || late || tag != v1Labels<<3|2
 			err = check(f.Data, labelShape, &b.unknowns)
 		case v1Samples:
 			samples++
@@ -224,7 +219,6 @@ func (b *batchV1) checkSeries(msg []byte, labels int, k *keyer) (err error) {
 		if k != nil {
 			k.field(&f, &layoutV1)
 		}
-		late = late || f.Num != v1Labels
 	}
 	if b.most = max(b.most, labels); labels > maxLabels {
 		return errLabels

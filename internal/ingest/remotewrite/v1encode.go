@@ -123,13 +123,18 @@ func (b *batchV1) rewrite(dst []byte, f *wire.Field, stamps []label, fate fate) 
 		most += len(stamps[i].raw)
 	}
 	dst, mark := wire.OpenMessage(dst, v1Series, most)
-	if !b.ragged {
-		if out, rest, ok := mergeV1(dst, f.Data, stamps, fate); ok {
-			if fate.unstale {
-				return wire.CloseMessage(appendRestV1(out, rest, true), mark)
-			}
-			return wire.CloseMessage(append(out, rest...), mark)
+	if fate.sorted {
+		m := merger{dst: dst, msg: f.Data, stamps: stamps, change: fate.change}
+		if fate.change != nil {
+			m.add = fate.change.Add
 		}
+		m.merge(&b.seats)
+		if !fate.unstale {
+			return wire.CloseMessage(append(m.dst, f.Data[m.copied:]...), mark)
+		}
+		m.walk(len(f.Data))
+		m.flush()
+		return wire.CloseMessage(appendRestV1(m.dst, f.Data[m.at:], true), mark)
 	}
 	ls := collectV1(b.scratch, f.Data)
 	switch {
@@ -165,98 +170,4 @@ func appendRestV1(dst, series []byte, unstale bool) []byte {
 		dst = append(dst, f.Raw...)
 	}
 	return dst
-}
-
-// mergeV1 appends the labels of a series as stamps and its fate make them, in one walk and by copying the stretches
-// between what differs, and returns what of series follows. It gives up where they are not strictly sorted or a value
-// is empty, unless they are known to be sorted: then it looks at names only while something is still to come among them.
-func mergeV1(dst, series []byte, stamps []label, fate fate) (out, rest []byte, ok bool) {
-	var prev []byte
-	var f wire.Field
-	var add []labels.Label
-	c := fate.change
-	if c != nil {
-		add = c.Add
-	}
-	// How many labels of the view were met, how many stamps, and how much of series is copied and read.
-	i, done, copied, at := 0, 0, 0, 0
-	for at < len(series) && series[at] == v1Labels<<3|2 {
-		if fate.sorted && done == len(stamps) && len(add) == 0 {
-			if c == nil && !fate.unstale {
-				break // the rest is as it was, labels and all
-			}
-			if n := int(series[at+1]); n < 0x80 {
-				end := at + 2 + n
-				if c != nil && !c.Keeps(i) {
-					dst = append(dst, series[copied:at]...)
-					copied = end
-				}
-				i++
-				at = end
-				continue
-			}
-		}
-		var name, value []byte
-		end := min(at+2+int(series[at+1]), len(series))
-		if ok = false; series[at+1] < 0x80 {
-			name, value, ok = plainLabel(series[at+2 : end])
-		}
-		if !ok {
-			end = len(series) - len(next(series[at:], &f))
-			name, value = readLabel(f.Data)
-		}
-		if !fate.sorted && (len(value) == 0 || !ascends(prev, name)) {
-			return dst, nil, false
-		}
-		prev = name
-		overwritten := false
-		for done < len(stamps) && !ascends(name, stamps[done].name) {
-			dst = append(dst, series[copied:at]...)
-			copied = at
-			dst, add = appendAdded(dst, add, stamps[done].name)
-			if c == nil || c.Keeps(i) {
-				dst = append(dst, stamps[done].raw...)
-			}
-			overwritten = string(stamps[done].name) == string(name)
-			done++
-			i++
-		}
-		switch {
-		case overwritten:
-			copied = end
-		case c != nil:
-			if len(add) > 0 && ascends(bytesOf(add[0].Name), name) {
-				dst = append(dst, series[copied:at]...)
-				copied = at
-				dst, add = appendAdded(dst, add, name)
-			}
-			if !c.Keeps(i) {
-				dst = append(dst, series[copied:at]...)
-				copied = end
-			}
-			i++
-		}
-		at = end
-	}
-	dst = append(dst, series[copied:at]...)
-	for ; done < len(stamps); done++ {
-		dst, add = appendAdded(dst, add, stamps[done].name)
-		if c == nil || c.Keeps(i) {
-			dst = append(dst, stamps[done].raw...)
-		}
-		i++
-	}
-	for _, l := range add {
-		dst = appendLabel(dst, bytesOf(l.Name), bytesOf(l.Value))
-	}
-	return dst, series[at:], true
-}
-
-// appendAdded appends those of add that come before name, and returns the others.
-func appendAdded(dst []byte, add []labels.Label, name []byte) ([]byte, []labels.Label) {
-	for len(add) > 0 && add[0].Name < string(name) {
-		dst = appendLabel(dst, bytesOf(add[0].Name), bytesOf(add[0].Value))
-		add = add[1:]
-	}
-	return dst, add
 }

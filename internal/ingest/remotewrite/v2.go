@@ -37,6 +37,7 @@ type batchV2 struct {
 	pairs     []pair          // what is known of each symbol; nil: nothing
 	hashed    int             // bytes of labels
 	reduction reduction
+	seats     seats
 	books     booking
 	table     []uint32 // where in raw the length of each symbol stands; built when first needed
 	marks     []uint32 // one for each symbol. To 1.0: of the metrics whose metadata is known. To 2.0: of what is still in use

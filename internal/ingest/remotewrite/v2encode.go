@@ -213,9 +213,10 @@ func (b *batchV2) rewrite(dst []byte, f *wire.Field, stamps []label, fate fate) 
 	if !b.ragged {
 		var g wire.Field
 		rest = next(rest, &g)
-		if out, ok := b.merge(dst, g.Data, stamps, added, fate); ok {
-			b.useAll(out[labelsAt:])
-			return wire.CloseMessage(b.appendRest(out, rest, fate.unstale), mark)
+		if fate.sorted {
+			dst = b.merge(dst, g.Data, stamps, added, fate)
+			b.useAll(dst[labelsAt:])
+			return wire.CloseMessage(b.appendRest(dst, rest, fate.unstale), mark)
 		}
 	}
 	ls := b.collect(b.scratch, f.Data)
@@ -275,84 +276,15 @@ func (b *batchV2) appendRest(dst, series []byte, unstale bool) []byte {
 	return dst
 }
 
-// merge appends packed refs as stamps and change make them, in one walk and by copying the stretches between what differs.
-// It gives up where they are not strictly sorted or a value is empty. See mergeV1, which does the same with labels.
-func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, fate fate) ([]byte, bool) {
+// merge appends packed refs, which came sorted, as stamps and fate make them.
+func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, fate fate) []byte {
 	dst, mark := wire.OpenMessage(dst, v2Refs, len(packed)+added)
-	var prev []byte
-	var add []labels.Label
-	c := fate.change
-	if c != nil {
-		add = c.Add
+	m := merger{dst: dst, msg: packed, v2: b, stamps: stamps, change: fate.change}
+	if fate.change != nil {
+		m.add = fate.change.Add
 	}
-	i, done, copied := 0, 0, 0
-	for r := (refs{packed: packed}); len(r.packed) > 0; {
-		at := len(packed) - len(r.packed)
-		nameRef, valueRef, _ := r.pair()
-		end := len(packed) - len(r.packed)
-		if fate.sorted && done == len(stamps) && len(add) == 0 {
-			if c == nil {
-				break // the rest is as it was
-			}
-			if !c.Keeps(i) {
-				dst = append(dst, packed[copied:at]...)
-				copied = end
-			}
-			i++
-			continue
-		}
-		name := b.symbol(nameRef)
-		if !fate.sorted && (len(b.symbol(valueRef)) == 0 || !ascends(prev, name)) {
-			return dst, false
-		}
-		prev = name
-		overwritten := false
-		for done < len(stamps) && !ascends(name, stamps[done].name) {
-			dst = append(dst, packed[copied:at]...)
-			copied = at
-			dst, add = b.appendAdded(dst, add, stamps[done].name)
-			if c == nil || c.Keeps(i) {
-				dst = append(dst, stamps[done].raw...)
-			}
-			overwritten = string(stamps[done].name) == string(name)
-			done++
-			i++
-		}
-		if overwritten {
-			copied = end
-			continue
-		}
-		if c != nil && len(add) > 0 && ascends(bytesOf(add[0].Name), name) {
-			dst = append(dst, packed[copied:at]...)
-			copied = at
-			dst, add = b.appendAdded(dst, add, name)
-		}
-		if c != nil && !c.Keeps(i) {
-			dst = append(dst, packed[copied:at]...)
-			copied = end
-		}
-		i++
-	}
-	dst = append(dst, packed[copied:]...)
-	for ; done < len(stamps); done++ {
-		dst, add = b.appendAdded(dst, add, stamps[done].name)
-		if c == nil || c.Keeps(i) {
-			dst = append(dst, stamps[done].raw...)
-		}
-		i++
-	}
-	for len(add) > 0 {
-		dst, add = b.appendNew(dst, add[0]), add[1:]
-	}
-	return wire.CloseMessage(dst, mark), true
-}
-
-// appendAdded appends the refs of those of add that come before name, and returns the others.
-func (b *batchV2) appendAdded(dst []byte, add []labels.Label, name []byte) ([]byte, []labels.Label) {
-	for len(add) > 0 && add[0].Name < string(name) {
-		dst, add = b.appendNew(dst, add[0]), add[1:]
-	}
-	return dst, add
+	m.merge(&b.seats)
+	return wire.CloseMessage(append(m.dst, packed[m.copied:]...), mark)
 }
 
 // appendNew appends the refs of a label that comes.
