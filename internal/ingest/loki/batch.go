@@ -15,16 +15,21 @@ type batch struct {
 	raw  []byte
 	json bool
 
-	streams int
-	lines   int
+	lines int
+	// counts is how many of them each stream has.
+	counts []int32
 	// slack is the most that all label strings together can grow when they are written anew.
 	slack int
 	// regular: every stream begins with its labels, has them once, and has no hash. Then all but the labels is one run of bytes.
 	regular bool
 	// metadata: a line has structured metadata of its own.
 	metadata bool
-	// stock is where what is built comes from.
-	stock *ingest.Stock
+	// others: a stream has fields that nobody here knows.
+	others bool
+	// longest is the size of the largest entry: no line is longer.
+	longest int
+	// lender is where decoding builds from. Reduce and Encode have a Charge of their own.
+	lender ingest.Lender
 	// reduction is what changes besides stamps; nil: nothing does.
 	reduction *reduction
 }
@@ -33,11 +38,21 @@ type batch struct {
 // five bytes each may grow.
 const envelope = 12
 
-// addStream counts a stream whose labels can grow by slack.
-func (b *batch) addStream(slack int, regular bool) {
-	b.streams++
+// addStream counts a stream of so many lines whose labels can grow by slack.
+func (b *batch) addStream(slack, lines int, regular bool) (err error) {
+	if b.counts, err = ingest.Grow(b.counts, 1, b.lender); err != nil {
+		return err
+	}
+	b.counts = append(b.counts, int32(lines))
 	b.slack += slack
 	b.regular = b.regular && regular
+	return nil
+}
+
+// addLine counts a line whose entry has size bytes.
+func (b *batch) addLine(size int) {
+	b.lines++
+	b.longest = max(b.longest, size)
 }
 
 // Items is the number of lines.
@@ -47,7 +62,7 @@ func (b *batch) Items() int { return b.lines }
 func (b *batch) Bound(e ingest.Edit) int {
 	n := int64(len(b.raw))
 	if len(e.Stamps) > 0 {
-		n += int64(b.slack) + int64(b.streams)*int64(envelope+stampsLen(e.Stamps))
+		n += int64(b.slack) + int64(len(b.counts))*int64(envelope+stampsLen(e.Stamps))
 	}
 	switch {
 	case b.reduction != nil:
@@ -69,7 +84,7 @@ func stampsLen(stamps []labels.Label) (n int) {
 // Encode writes the push as it was reduced, with e.Stamps on every stream.
 func (b *batch) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	res := ingest.Result{Form: e.Form, Sent: ingest.Count{Items: b.lines}}
-	s := stamper{out: dst, stamps: e.Stamps, added: stampsLen(e.Stamps), set: labelSet{lender: ingest.Lender{Charge: e.Charge, Stock: b.stock}}}
+	s := stamper{out: dst, stamps: e.Stamps, added: stampsLen(e.Stamps), set: labelSet{lender: ingest.Lender{Charge: e.Charge, Stock: b.lender.Stock}}}
 	switch {
 	case b.reduction != nil:
 		w := rewriter{stamper: s, batch: b, d: b.reduction}

@@ -18,7 +18,7 @@ import (
 //
 // Bytes that are not UTF-8 stay as they are in lines and metadata: Loki stores them.
 func fromJSON(in []byte, lender ingest.Lender) (*batch, error) {
-	d := decoder{scanner: scanner{in: in}, b: batch{json: true, regular: true, stock: lender.Stock}, set: labelSet{lender: lender}}
+	d := decoder{scanner: scanner{in: in}, b: batch{json: true, regular: true, lender: lender}, set: labelSet{lender: lender}}
 	// The protobuf is shorter than its JSON unless it is made to be longer; see ahead.
 	var err error
 	if d.out, err = ingest.Grow(d.out, len(in)+2*overhead, lender); err != nil {
@@ -93,7 +93,7 @@ func (d *decoder) stream() error {
 	}
 	var mark wire.Mark
 	d.out, mark = wire.OpenMessage(d.out, pushStreams, len(d.in)-d.pos)
-	from := len(d.out)
+	from, lines := len(d.out), d.b.lines
 	hasLabels, hasValues, regular, slack := false, false, false, growth(nil)
 	err := d.members("a stream as an object", func(key []byte) (err error) {
 		switch {
@@ -114,8 +114,10 @@ func (d *decoder) stream() error {
 		return d.each('[', `"values" as an array`, d.entry)
 	})
 	d.out = wire.CloseMessage(d.out, mark)
-	d.b.addStream(slack, regular)
-	return err
+	if err != nil {
+		return err
+	}
+	return d.b.addStream(slack, d.b.lines-lines, regular)
 }
 
 // labels writes the labels of a stream in their canonical form and says by how much they can grow. Values other than
@@ -199,7 +201,7 @@ func (d *decoder) entry() error {
 	})
 	d.size = len(d.out) - from
 	d.out = wire.CloseMessage(d.out, mark)
-	d.b.lines++
+	d.b.addLine(d.size)
 	return err
 }
 

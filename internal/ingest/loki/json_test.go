@@ -223,11 +223,11 @@ func checkJSON(t *testing.T, in []byte) {
 	if wantErr != nil {
 		t.Fatalf("%q: taken, reference: %v", in, wantErr)
 	}
-	walked, err := walk(b.raw)
+	walked, err := walk(b.raw, ingest.Lender{})
 	if err != nil {
 		t.Fatalf("%q: wrote what is not well formed: %v", in, err)
 	}
-	if b.lines != walked.lines || b.streams != walked.streams || b.slack != walked.slack || b.metadata != walked.metadata || b.regular != walked.regular {
+	if b.lines != walked.lines || !slices.Equal(b.counts, walked.counts) || b.longest != walked.longest || b.others != walked.others || b.slack != walked.slack || b.metadata != walked.metadata || b.regular != walked.regular {
 		t.Fatalf("%q: counted %+v, walked %+v", in, b, walked)
 	}
 	edit := ingest.Edit{Form: form}

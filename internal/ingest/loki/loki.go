@@ -88,18 +88,18 @@ func isJSON(h http.Header) (bool, error) {
 }
 
 func decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
+	lender := ingest.Lender{Charge: c.Charge, Stock: c.Stock}
 	if c.JSON {
-		b, err := fromJSON(raw, ingest.Lender{Charge: c.Charge, Stock: c.Stock})
+		b, err := fromJSON(raw, lender)
 		if err != nil {
 			return nil, malformed("Loki JSON push", err)
 		}
 		return b, nil
 	}
-	b, err := walk(raw)
+	b, err := walk(raw, lender)
 	if err != nil {
 		return nil, malformed("Loki push", err)
 	}
-	b.stock = c.Stock
 	return b, nil
 }
 

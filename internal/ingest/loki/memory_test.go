@@ -155,7 +155,7 @@ func TestMaxLabels(t *testing.T) {
 			fmt.Fprintf(&json, `,"l%d":"v"`, i)
 		}
 		raw := msg(pushStreams, str(streamLabels, "{"+text.String()[1:]+"}"), msg(streamEntries, str(entryLine, "x")))
-		b, err := walk(raw)
+		b, err := walk(raw, ingest.Lender{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,11 +46,11 @@ type stream struct {
 // Reduce asks r about each stream, then about the lines that are too long in those that pass: what leaves is what limits
 // are about. It keeps nothing if nothing changes.
 func (b *batch) Reduce(r *ingest.Reducer) error {
-	tooLong := r.LongestLine > 0 && r.TooLong != nil
-	if b.streams == 0 || r.Judge == nil && !tooLong {
+	tooLong := r.LongestLine > 0 && r.TooLong != nil && b.longest > r.LongestLine
+	if len(b.counts) == 0 || r.Judge == nil && !tooLong {
 		return nil
 	}
-	d := &reduction{r: r, set: labelSet{lender: ingest.Lender{Charge: r.Charge, Stock: b.stock}}}
+	d := &reduction{r: r, set: labelSet{lender: ingest.Lender{Charge: r.Charge, Stock: b.lender.Stock}}}
 	if err := d.read(b); err != nil {
 		return err
 	}
@@ -88,11 +88,11 @@ func (b *batch) Reduce(r *ingest.Reducer) error {
 // read finds the streams, reads their labels and makes their keys. Labels that do not parse are refused here: Loki would
 // answer 400 for the whole push, and nobody can judge what they are.
 func (d *reduction) read(b *batch) (err error) {
-	if d.streams, err = ingest.Grow(d.streams, b.streams, d.set.lender); err != nil {
+	if d.streams, err = ingest.Grow(d.streams, len(b.counts), d.set.lender); err != nil {
 		return err
 	}
 	if d.r.Judge != nil {
-		ss, err := d.r.Room(b.streams)
+		ss, err := d.r.Room(len(b.counts))
 		if err != nil {
 			return err
 		}
@@ -105,10 +105,9 @@ func (d *reduction) read(b *batch) (err error) {
 		if f.Num != pushStreams {
 			continue
 		}
-		s := stream{msg: f.Data, line: line, judged: int32(len(d.ss))}
-		lines := countEntries(f.Data)
-		line += lines
-		s.lines, s.left = int32(lines), int32(lines)
+		lines := b.counts[len(d.streams)]
+		s := stream{msg: f.Data, line: line, lines: lines, left: lines, judged: int32(len(d.ss))}
+		line += int(lines)
 		if s.unreadable, err = d.identify(b.regular, &s); err != nil {
 			return err
 		}

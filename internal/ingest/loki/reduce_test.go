@@ -286,12 +286,12 @@ var stocks ingest.Pool
 
 func checkReducedProtobuf(t *testing.T, raw []byte, bits uint32) {
 	t.Helper()
-	b, err := walk(raw)
+	b, err := walk(raw, ingest.Lender{})
 	if err != nil {
 		return
 	}
-	b.stock = stocks.Stock()
-	defer stocks.Restock(b.stock)
+	b.lender.Stock = stocks.Stock()
+	defer stocks.Restock(b.lender.Stock)
 	var in push.PushRequest
 	if err := in.Unmarshal(raw); err != nil {
 		t.Fatal(err)
@@ -360,7 +360,7 @@ func FuzzReduceJSON(f *testing.F) {
 // reduced is raw as it leaves by way of p.
 func reduced(t *testing.T, raw []byte, p plan) ingest.Result {
 	t.Helper()
-	b, err := walk(raw)
+	b, err := walk(raw, ingest.Lender{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -488,7 +488,7 @@ func TestRefusedByReducer(t *testing.T) {
 		return msg(1, out...)
 	}
 	raw := slices.Concat(stream(`{a="1"}`, long, "short"), stream(`{a="bad}`, long), stream(`{a="2"}`, long), stream(`{a="3"}`, long, long), stream(`{a="4"}`))
-	b, err := walk(raw)
+	b, err := walk(raw, ingest.Lender{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -517,7 +517,7 @@ func TestLinesAlone(t *testing.T) {
 	raw := marshal(t, push.PushRequest{Streams: []push.Stream{{Labels: `{a="1"}`, Entries: []push.Entry{{Line: "12345"}, {Line: "1234"}}}, {Labels: `{a=`, Entries: []push.Entry{{Line: "12345"}}}}})
 	f := func(longest int, refuse bool, stamps []labels.Label, asked, sent, refused int, unchanged bool) {
 		t.Helper()
-		b, err := walk(raw)
+		b, err := walk(raw, ingest.Lender{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -550,7 +550,7 @@ func TestViews(t *testing.T) {
 			raw = append(raw, msg(1, str(1, text[1:]), msg(2, str(2, "x")))...)
 		}
 	}
-	b, err := walk(raw)
+	b, err := walk(raw, ingest.Lender{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func recorded(t testing.TB, raw []byte, c ingest.Content, p plan) *ingest.Reduce
 	asked := 0
 	out.TooLong = func(int) bool { asked++; return asked%2 == 0 }
 	set := labels.Set{All: make([]labels.Label, 0, 2*maxLabels), Keys: make([]labels.Key, 0, 2*maxLabels)}
-	room := make([]ingest.Series, b.(*batch).streams)
+	room := make([]ingest.Series, len(b.(*batch).counts))
 	out.Room = func(n int) ([]ingest.Series, *fault.Error) {
 		clear(room)
 		return room[:n], nil
@@ -143,7 +143,7 @@ func TestReduceMemoryIsBooked(t *testing.T) {
 
 // TestReduceNoSeries: where there is no room for the series, nothing is judged.
 func TestReduceNoSeries(t *testing.T) {
-	b, err := walk(msg(1, str(1, `{a="1"}`)))
+	b, err := walk(msg(1, str(1, `{a="1"}`)), ingest.Lender{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestBoundOfMetadata(t *testing.T) {
 	ls := fmt.Sprintf(`{a="%s", b="1"}`, strings.Repeat("x", size))
 	raw := msg(pushStreams, str(streamLabels, ls), []byte(strings.Repeat("\x12\x00", lines)))
 	r := recorded(t, raw, ingest.Content{}, plan{move: []string{"a"}})
-	b, err := walk(raw)
+	b, err := walk(raw, ingest.Lender{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestBoundIsClose(t *testing.T) {
 	f := func(name string, streams int, p plan) {
 		t.Helper()
 		raw := marshal(t, logPush(streams, 2000))
-		b, err := walk(raw)
+		b, err := walk(raw, ingest.Lender{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +210,7 @@ func TestBoundHolds(t *testing.T) {
 			s.Entries = append(s.Entries, push.Entry{Timestamp: time.Unix(1, 0), Line: strings.Repeat("x", line), StructuredMetadata: own})
 		}
 		raw := marshal(t, push.PushRequest{Streams: []push.Stream{s}})
-		b, err := walk(raw)
+		b, err := walk(raw, ingest.Lender{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,7 +244,8 @@ func TestReduceAllocations(t *testing.T) {
 			c := ingest.Content{JSON: json}
 			r := recorded(t, raw, c, p)
 			dst := make([]byte, 0, 2*len(raw)+1<<20)
-			return testing.AllocsPerRun(10, func() { passReduced(t, raw, dst, c, r) })
+			var pool ingest.Pool
+			return testing.AllocsPerRun(10, func() { passPooled(t, &pool, raw, dst, c, r) })
 		}
 		small, large := allocs(2, 10), allocs(200, 4000)
 		if large > small+4 || large > most {

@@ -1,8 +1,10 @@
 package loki
 
 import (
+	"encoding/binary"
 	"errors"
 
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
@@ -39,10 +41,10 @@ const (
 	endSeconds = 253402300800
 )
 
-// walk reads a PushRequest through, without keeping anything of it but sums. It takes what Loki takes: a message that
-// Loki cannot decode is refused as a whole there, and would be here.
-func walk(raw []byte) (*batch, error) {
-	b := &batch{raw: raw, regular: true}
+// walk reads a PushRequest through, once, without keeping anything of it but sums and how many lines each stream has. It
+// takes what Loki takes: a message that Loki cannot decode is refused as a whole there, and would be here.
+func walk(raw []byte, lender ingest.Lender) (*batch, error) {
+	b := &batch{raw: raw, regular: true, lender: lender}
 	var f wire.Field
 	for rest := raw; len(rest) > 0; {
 		var err error
@@ -69,9 +71,17 @@ func walk(raw []byte) (*batch, error) {
 func (b *batch) walkStream(msg []byte) error {
 	// Regular is labels first and once, and no hash: what every client of Loki sends.
 	var labels []byte
-	regular, first := false, true
+	regular, first, lines := false, true, b.lines
 	var f wire.Field
 	for rest := msg; len(rest) > 0; first = false {
+		// All but one in a hundred of the fields are lines.
+		if from, end := shortField(rest, streamEntries); end > 0 {
+			if err := b.walkEntry(rest[from:end]); err != nil {
+				return err
+			}
+			rest = rest[end:]
+			continue
+		}
 		var err error
 		if rest, err = wire.Next(rest, &f); err != nil {
 			return err
@@ -90,21 +100,23 @@ func (b *batch) walkStream(msg []byte) error {
 			if err := b.walkEntry(f.Data); err != nil {
 				return err
 			}
-			b.lines++
 		case streamHash:
 			if f.Type != wire.Varint {
 				return errWireType
 			}
 			regular = false
+		default:
+			b.others = true
 		}
 	}
-	b.addStream(growth(labels), regular)
-	return nil
+	return b.addStream(growth(labels), b.lines-lines, regular)
 }
 
 func (b *batch) walkEntry(msg []byte) error {
+	b.addLine(len(msg))
+	_, n := plainEntry(msg)
 	var f wire.Field
-	for len(msg) > 0 {
+	for msg = msg[n:]; len(msg) > 0; {
 		var err error
 		if msg, err = wire.Next(msg, &f); err != nil {
 			return err
@@ -132,6 +144,63 @@ func (b *batch) walkEntry(msg []byte) error {
 		}
 	}
 	return nil
+}
+
+// shortField finds the content of the field that msg begins with, if that is num, of bytes, and its length is written in one
+// byte or two. end is 0 for any other: wire.Next says then what it is.
+func shortField(msg []byte, num byte) (from, end int) {
+	if len(msg) < 3 || msg[0] != num<<3|byte(wire.Bytes) {
+		return 0, 0
+	}
+	from, end = 2, 2+int(msg[1])
+	if msg[1] >= 0x80 {
+		if msg[2] >= 0x80 {
+			return 0, 0
+		}
+		from, end = 3, 3+int(msg[1]&0x7f)+int(msg[2])<<7
+	}
+	if end > len(msg) {
+		return 0, 0
+	}
+	return from, end
+}
+
+// plainEntry reads the beginning of an entry as every client of Loki writes it: a timestamp, seconds first, and then the
+// line. size is how many bytes that is, 0 if it is anything else. Both may come again in what is left of the entry.
+func plainEntry(msg []byte) (at moment, size int) {
+	from, end := shortField(msg, entryTimestamp)
+	if end-from < 6 || len(msg) < from+14 {
+		return at, 0
+	}
+	// Seconds from 1978 to 3058 take five bytes, and whatever these say is in the bounds of a timestamp.
+	w := binary.LittleEndian.Uint64(msg[from:])
+	if w&0x8080_8080_80ff != 0x80_8080_8000|timeSeconds<<3|uint64(wire.Varint) {
+		return at, 0
+	}
+	at.seconds = int64(septets(w >> 8))
+	if n := end - from - 6; n > 0 { // nanoseconds, with their tag
+		w = binary.LittleEndian.Uint64(msg[from+6:])
+		tag := w & 0xff
+		if n < 2 || n > 6 || tag != timeNanos<<3|uint64(wire.Varint) {
+			return at, 0
+		}
+		w = w >> 8 & (1<<(8*(n-1)) - 1)
+		nanos := septets(w)
+		if w&0x80_8080_8080 != 0x8080_8080&(1<<(8*(n-2))-1) || nanos >= 1e9 {
+			return at, 0
+		}
+		at.nanos = int32(nanos)
+	}
+	_, n := shortField(msg[end:], entryLine)
+	if n == 0 {
+		return at, 0
+	}
+	return at, end + n
+}
+
+// septets is the value of a varint of five bytes, which are the low ones of w; shorter ones have zeros behind them.
+func septets(w uint64) uint64 {
+	return w&0x7f | w>>1&(0x7f<<7) | w>>2&(0x7f<<14) | w>>3&(0x7f<<21) | w>>4&(0x7f<<28)
 }
 
 func walkPair(msg []byte) error {
@@ -164,17 +233,6 @@ func (m moment) before(o moment) bool {
 func readTime(msg []byte) (moment, error) {
 	var f wire.Field
 	var m moment
-	// Every sender writes seconds first: one tag known beforehand, for every line there is.
-	if len(msg) > 1 && msg[0] == timeSeconds<<3|byte(wire.Varint) {
-		if v, n := wire.Uvarint(msg[1:]); n > 0 {
-			m.seconds, msg = int64(v), msg[1+n:]
-			if len(msg) > 1 && msg[0] == timeNanos<<3|byte(wire.Varint) {
-				if v, n := wire.Uvarint(msg[1:]); n > 0 {
-					m.nanos, msg = int32(v), msg[1+n:]
-				}
-			}
-		}
-	}
 	for len(msg) > 0 {
 		var err error
 		if msg, err = wire.Next(msg, &f); err != nil {

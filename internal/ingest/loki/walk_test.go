@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func checkProtobuf(t *testing.T, raw []byte) {
 	t.Helper()
 	var want push.PushRequest
 	wantErr := want.Unmarshal(raw)
-	b, err := walk(raw)
+	b, err := walk(raw, ingest.Lender{})
 	if err != nil {
 		// Stricter than gogo's generated code only where bytes mean nothing: bits beyond 64, groups that do not match.
 		strict := errors.Is(err, wire.ErrVarint) || errors.Is(err, wire.ErrTag) || errors.Is(err, wire.ErrNesting)
@@ -37,11 +38,13 @@ func checkProtobuf(t *testing.T, raw []byte) {
 		t.Fatalf("taken, reference: %v", wantErr)
 	}
 	lines := 0
+	var counts []int32
 	for _, s := range want.Streams {
 		lines += len(s.Entries)
+		counts = append(counts, int32(len(s.Entries)))
 	}
-	if b.Items() != lines || b.streams != len(want.Streams) {
-		t.Fatalf("%d lines in %d streams, want %d in %d", b.Items(), b.streams, lines, len(want.Streams))
+	if b.Items() != lines || !slices.Equal(b.counts, counts) {
+		t.Fatalf("%d lines, in streams %v, want %d, %v", b.Items(), b.counts, lines, counts)
 	}
 	before := slices.Clone(raw)
 	plain := ingest.Edit{Form: form}
@@ -185,7 +188,7 @@ func protobufSeeds() [][]byte {
 	at := msg(1, varint(1, 1700000000), varint(2, 5))
 	group := []byte{9<<3 | 3, 8 << 3, 1, 9<<3 | 4}
 	deep := append(slices.Repeat([]byte{9<<3 | 3}, 100), slices.Repeat([]byte{9<<3 | 4}, 100)...)
-	return [][]byte{
+	seeds := [][]byte{
 		{},
 		msg(1), // a stream with nothing in it
 		msg(1, str(1, `{a="b"}`), msg(2, at, str(2, "line"))),                                               // the usual
@@ -206,6 +209,85 @@ func protobufSeeds() [][]byte {
 		{0x0a, 0x05, 0x0a}, {0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, {0x0a}, {0xff}, // truncated, overlong
 		slices.Repeat([]byte{0x80}, 12), {0x00, 0x00}, {9<<3 | 4}, {9<<3 | 7, 0}, deep, msg(1, deep),
 	}
+	line := str(2, "a line that is long enough")
+	for _, at := range times() {
+		seeds = append(seeds, msg(1, str(1, `{a="b"}`), msg(2, at, line)), msg(1, msg(2, at), msg(2, at, line, at, line), msg(2, at, str(3, "x"), line)))
+	}
+	return seeds
+}
+
+// times are timestamps, most of them not as clients write them.
+func times() (all [][]byte) {
+	second, nano := varint(1, 1700000000), func(v uint64) []byte { return varint(2, v) }
+	for _, at := range [][]byte{
+		{}, second, nano(1), {8}, {8, 0x80, 0x80, 0x80, 0x80}, second[:5],
+		{8, 0x85, 0x80, 0x80, 0x80, 0}, {8, 0xff, 0xff, 0xff, 0xff, 0x7f}, varint(1, 1<<35), varint(1, 1<<28), varint(1, 1<<28-1), // five bytes, six, four
+		varint(1, endSeconds), varint(1, endSeconds-1), varint(1, 1<<64-5), varint(1, 1<<64-62135596801),
+		append(second, 0x10), append(second, 0x10, 0x80), append(second, 0x10, 0xff, 0xff, 0xff, 0xff), append(second, 0x18, 1), append(second, 0x12, 0),
+		append(second, nano(0)...), append(second, nano(127)...), append(second, nano(1<<14-1)...), append(second, nano(1<<21)...),
+		append(second, nano(999999999)...), append(second, nano(1e9)...), append(second, nano(1<<35-1)...), append(second, nano(1<<35)...), append(second, nano(1<<64-1)...),
+		append(second, 0x10, 0x85, 0), append(second, 0x10, 0x85, 0x80, 0x80, 0x80, 0), append(second, 0x10, 0x85, 0x80, 0x80, 0x80, 0x80, 0),
+		append(append(second, nano(5)...), nano(6)...), append(append(second, nano(5)...), second...), append(nano(5), second...),
+	} {
+		all = append(all, msg(1, at))
+	}
+	return all
+}
+
+// TestPlainEntry: what is read in words is what is read field by field.
+func TestPlainEntry(t *testing.T) {
+	f := func(msg []byte) (size int) {
+		t.Helper()
+		got, size := plainEntry(msg)
+		if size == 0 {
+			return 0
+		}
+		var entry push.Entry
+		if err := entry.Unmarshal(msg[:size]); err != nil {
+			t.Fatalf("% x: read as %+v, the reference says %v", msg, got, err)
+		}
+		if at := entry.Timestamp; at.Unix() != got.seconds || at.Nanosecond() != int(got.nanos) {
+			t.Fatalf("% x: %+v, want %v", msg, got, at)
+		}
+		return size
+	}
+	line := str(2, "a line that is long enough")
+	for _, at := range times() {
+		f(slices.Concat(at, line))
+		for n := range line {
+			f(slices.Concat(at, line[:n]))
+		}
+	}
+	r := rand.New(rand.NewPCG(9, 9))
+	usual := 0
+	for range 20000 {
+		entry := slices.Concat(msg(1, varint(1, r.Uint64()>>(r.IntN(36)+28)), varint(2, uint64(r.IntN(1.1e9)))), line)
+		if f(entry) == len(entry) {
+			usual++
+		}
+		for range 1 + r.IntN(3) {
+			entry[r.IntN(len(entry))] = byte(r.Uint32())
+		}
+		f(entry)
+	}
+	if usual < 2000 {
+		t.Errorf("%d of 20000 were read in words", usual)
+	}
+	for i, nanos := range []int64{0, 1, 1e3, 1e6, 5e8, 999999999} {
+		entry := marshalEntry(t, push.Entry{Timestamp: time.Unix(1700000000, nanos), Line: strings.Repeat("x", 10+i*3000)})
+		if f(entry) != len(entry) {
+			t.Errorf("%d nanoseconds: not read in words", nanos)
+		}
+	}
+}
+
+func marshalEntry(t *testing.T, e push.Entry) []byte {
+	t.Helper()
+	raw, err := e.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
 }
 
 func TestProtobufSeeds(t *testing.T) {
@@ -233,7 +315,7 @@ func TestUnknownFieldsSurvive(t *testing.T) {
 	f := func(stream, want []byte) {
 		t.Helper()
 		raw := slices.Concat(newer, msg(1, stream), varint(78, 9))
-		b, err := walk(raw)
+		b, err := walk(raw, ingest.Lender{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,7 +337,7 @@ func TestRefusedStreams(t *testing.T) {
 	entry := msg(2, str(2, "line"))
 	good := msg(1, str(1, `{a="b"}`), entry)
 	raw := slices.Concat(good, msg(1, str(1, `{a="secret}`), entry, entry), good, msg(1, str(1, `{b`), entry, varint(3, 1)))
-	b, err := walk(raw)
+	b, err := walk(raw, ingest.Lender{})
 	if err != nil {
 		t.Fatal(err)
 	}
