@@ -256,7 +256,7 @@ func (u *Upstream) secretsOf(cfg promconfig.HTTPClientConfig) secrets {
 	}
 	add(string(cfg.BearerToken))
 	for _, h := range u.headers {
-		add(h.value)
+		add(h.values...)
 	}
 	// The longest first: a secret that holds another must not leave its rest behind.
 	slices.SortFunc(known, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })

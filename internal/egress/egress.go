@@ -56,12 +56,16 @@ type connection struct {
 	transport *transport
 	// http is what transport was built from.
 	http promconfig.HTTPClientConfig
-	// authorization is the header's value; empty where the transport makes its own (oauth2) or there is none.
-	authorization string
+	// authorization is the header's one value; nil where the transport makes its own (oauth2) or there is none.
+	authorization []string
 	secrets       secrets
 }
 
-type header struct{ name, value string }
+// header is a configured header line. All pushes share values, which nobody can append to.
+type header struct {
+	name   string
+	values []string
+}
 
 // New returns an Upstream. It opens no connection.
 func New(o Options) (*Upstream, error) {
@@ -77,7 +81,7 @@ func New(o Options) (*Upstream, error) {
 		if err := harmless(n); err != nil {
 			return nil, fmt.Errorf("headers of upstream %s: %w", o.Name, err)
 		}
-		up.headers = append(up.headers, header{http.CanonicalHeaderKey(n), string(v)})
+		up.headers = append(up.headers, header{http.CanonicalHeaderKey(n), []string{string(v)}})
 	}
 	use, err := up.Prepare(o.HTTP)
 	if err != nil {
@@ -97,7 +101,10 @@ func (u *Upstream) Prepare(cfg promconfig.HTTPClientConfig) (use func(), err err
 			}
 		}
 	}
-	c := &connection{authorization: authorization(cfg), secrets: u.secretsOf(cfg)}
+	c := &connection{secrets: u.secretsOf(cfg)}
+	if value := authorization(cfg); value != "" {
+		c.authorization = []string{value}
+	}
 	// The header is set by us, once a change and not once a push; the rest is the library's.
 	cfg.BasicAuth, cfg.Authorization, cfg.BearerToken = nil, nil, ""
 	cfg.FollowRedirects = false
@@ -251,6 +258,8 @@ func readAnswer(res *http.Response) ([]byte, error) {
 	switch {
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		return nil, nil // what follows is another protocol and has no end, and no deadline reaches it
+	case res.Body == http.NoBody:
+		return nil, nil
 	case res.StatusCode/100 == 2:
 		limit = maxSuccessBytes
 	}
@@ -258,24 +267,16 @@ func readAnswer(res *http.Response) ([]byte, error) {
 }
 
 func (u *Upstream) request(ctx context.Context, c *connection, r *Request, bodies *bodies) *http.Request {
-	target := *u.url
-	target.Path = strings.TrimSuffix(target.Path, "/") + r.Path
-	if target.RawPath != "" {
-		target.RawPath = strings.TrimSuffix(target.RawPath, "/") + r.Path
-	}
-	if r.Path == "" {
-		target.Path, target.RawPath = u.url.Path, u.url.RawPath
-	}
-	h := u.header(c, r)
-	h["Content-Type"] = []string{r.ContentType}
+	h := u.header(c, r, bodies)
+	h["Content-Type"] = bodies.value(r.ContentType)
 	if r.ContentEncoding != "" {
-		h["Content-Encoding"] = []string{r.ContentEncoding}
+		h["Content-Encoding"] = bodies.value(r.ContentEncoding)
 	}
 	if len(r.Body) > 0 && h["Expect"] == nil { // who sends that wants to wait with the body
 		ctx = bodies.announcing(ctx)
 	}
 	req := (&http.Request{
-		Method: http.MethodPost, URL: &target, Host: target.Host, Header: h,
+		Method: http.MethodPost, URL: u.target(r.Path), Host: u.url.Host, Header: h,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		ContentLength: int64(len(r.Body)),
 	}).WithContext(ctx)
@@ -290,39 +291,81 @@ func (u *Upstream) request(ctx context.Context, c *connection, r *Request, bodie
 	return req
 }
 
+// target is where a push goes whose form appends path to the url.
+func (u *Upstream) target(path string) *url.URL {
+	if path == "" {
+		return u.url // net/http only reads it
+	}
+	target := *u.url
+	target.Path = strings.TrimSuffix(target.Path, "/") + path
+	if target.RawPath != "" {
+		target.RawPath = strings.TrimSuffix(target.RawPath, "/") + path
+	}
+	return &target
+}
+
 // header is what HTTP and gRPC have in common.
-func (u *Upstream) header(c *connection, r *Request) http.Header {
-	h := make(http.Header, 9+len(u.headers))
-	h["User-Agent"] = []string{strings.TrimSpace(r.UserAgent + " " + u.userAgent)}
+func (u *Upstream) header(c *connection, r *Request, bodies *bodies) http.Header {
+	h := make(http.Header, maxOwnHeaders+len(r.Header)+len(u.headers))
+	agent := u.userAgent
+	if r.UserAgent != "" {
+		agent = strings.TrimSpace(r.UserAgent + " " + agent)
+	}
+	h["User-Agent"] = bodies.value(agent)
 	if r.RetryAttempt != "" {
-		h["Retry-Attempt"] = []string{r.RetryAttempt}
+		h["Retry-Attempt"] = bodies.value(r.RetryAttempt)
 	}
 	for _, f := range r.Header {
-		h[f.Name] = []string{f.Value}
+		h[f.Name] = bodies.value(f.Value)
 	}
 	for _, f := range u.headers {
-		h[f.name] = []string{f.value}
+		h[f.name] = f.values
 	}
-	if c.authorization != "" {
-		h["Authorization"] = []string{c.authorization}
+	if c.authorization != nil {
+		h["Authorization"] = c.authorization
 	}
 	return h
 }
 
-// bodies are the readers of one push, one for each connection that was tried.
+// maxOwnHeaders is how many headers request and header set at most, besides those of Request.Header and the configured.
+const maxOwnHeaders = 5
+
+// bodies are the readers of one push, one for each connection that was tried, and what else lives as long as its request.
 type bodies struct {
 	r *Request
 	// prefix is read before r.Body.
 	prefix []byte
 	opened []*body
 	trace  httptrace.ClientTrace // see announcing
+
+	// Room for what nearly every push needs, so that one allocation does: a first reader, and the values of its headers.
+	first  body
+	room   [1]*body
+	values [maxOwnHeaders + 1]string
+	used   int // of values
+}
+
+// value returns s as the one value of a header.
+func (bs *bodies) value(s string) []string {
+	if bs.used == len(bs.values) {
+		return []string{s}
+	}
+	bs.values[bs.used] = s
+	bs.used++
+	return bs.values[bs.used-1 : bs.used : bs.used]
 }
 
 func (bs *bodies) open() *body {
 	if bs.r.Hold != nil {
 		bs.r.Hold()
 	}
-	b := &body{prefix: bs.prefix, rest: bs.r.Body, hold: bs.r.Hold, release: bs.r.Release}
+	var b *body
+	if bs.opened == nil {
+		b, bs.opened = &bs.first, bs.room[:0]
+	} else {
+		b = new(body)
+	}
+	b.prefix, b.rest, b.hold, b.release = bs.prefix, bs.r.Body, bs.r.Hold, bs.r.Release
 	bs.opened = append(bs.opened, b)
 	return b
 }

@@ -105,7 +105,7 @@ func (u *Upstream) callRequest(ctx context.Context, c *connection, r *Request, b
 	if r.Method == "" {
 		panic("BUG: a push for the gRPC upstream " + u.Name + " has no Method")
 	}
-	h := u.header(c, r)
+	h := u.header(c, r, bodies)
 	h["Content-Type"] = []string{"application/grpc"}
 	h["Te"] = []string{"trailers"} // proxies that would lose the status say so, and are then refused
 	if r.ContentEncoding != "" {

@@ -163,7 +163,7 @@ func TestGRPCRequestOnTheWire(t *testing.T) {
 		body = drained(r)
 		got <- r
 	})
-	u.headers = []header{{"X-Scope-Orgid", "team"}}
+	u.headers = []header{{"X-Scope-Orgid", []string{"team"}}}
 	f := func(r Request, want http.Header, prefix string) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -283,7 +283,7 @@ func TestHTTP2(t *testing.T) {
 	f(false, 1<<20, "HTTP/1, 1048576 bytes of 1048576")
 }
 
-// bodyServers are upstreams by how they treat a body; each in HTTP/1 and HTTP/2.
+// bodyServers are upstreams by how they treat a body; each in HTTP/1, with and without TLS, and HTTP/2.
 func bodyServers(t *testing.T, h http.HandlerFunc) map[string]*Upstream {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(h)
@@ -293,6 +293,7 @@ func bodyServers(t *testing.T, h http.HandlerFunc) map[string]*Upstream {
 	h2 := trusting(srv)
 	h2.EnableHTTP2 = true
 	return map[string]*Upstream{
+		"plain":  upstreamAt(t, serve(t, h).URL),
 		"HTTP/1": upstreamAt(t, srv.URL, withHTTP(trusting(srv))),
 		"HTTP/2": upstreamAt(t, srv.URL, withHTTP(h2)),
 	}

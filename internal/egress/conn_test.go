@@ -1,0 +1,214 @@
+package egress
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	promconfig "github.com/prometheus/common/config"
+)
+
+// pipe is a conn and its other end.
+func pipe(t *testing.T) (*conn, *net.TCPConn) {
+	t.Helper()
+	accepted := make(chan *net.TCPConn, 1)
+	base := listen(t, func(c *net.TCPConn) {
+		accepted <- c
+		<-t.Context().Done()
+	})
+	c, err := dialConn(t.Context(), "tcp", strings.TrimPrefix(base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	peer := <-accepted
+	_ = peer.SetDeadline(time.Now().Add(patience))
+	return c.(*conn), peer
+}
+
+func TestHeadAndBodyLeaveTogether(t *testing.T) {
+	c, peer := pipe(t)
+	f := func(parts []string, body string) {
+		t.Helper()
+		l := lend(t, 0)
+		l.data = []byte(body)
+		bs := &bodies{r: &Request{Body: l.data, Hold: l.Hold, Release: l.Release}}
+		b := bs.open()
+		c.next = b
+		want := strings.Join(parts, "") + body
+		for _, p := range parts {
+			if n, err := c.Write([]byte(p)); n != len(p) || err != nil {
+				t.Fatalf("%d of %d bytes, %v", n, len(p), err)
+			}
+		}
+		// The body is with the peer before it was asked for.
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(peer, got); err != nil || string(got) != want {
+			t.Fatalf("%q, %v", got, err)
+		}
+		if n, err := c.ReadFrom(io.LimitReader(b, int64(len(body)))); n != int64(len(body)) || err != nil {
+			t.Fatalf("%d of %d bytes, %v", n, len(body), err)
+		}
+		_ = b.Close()
+		l.Release()
+		l.wantSettled()
+	}
+	f([]string{"POST / HTTP/1.1\r\nA: b\r\n\r\n"}, "body")
+	f([]string{"POST / HTTP/1.1\r\nA: ", "b\r\n", "C: d\r\n\r\n"}, strings.Repeat("body", 5000))
+
+	// What was not announced is written as it comes, also if it looks the same.
+	for _, p := range []string{"POST / HTTP/1.1\r\n\r\n", "x"} {
+		if n, err := c.Write([]byte(p)); n != len(p) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if n, err := c.ReadFrom(io.LimitReader(strings.NewReader("more"), 4)); n != 4 || err != nil {
+		t.Fatal(n, err)
+	}
+	got := make([]byte, len("POST / HTTP/1.1\r\n\r\nxmore"))
+	if _, err := io.ReadFull(peer, got); err != nil || !bytes.HasSuffix(got, []byte("\r\n\r\nxmore")) {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+// Whether a push may go over another connection depends on what Write says of its head.
+func TestAClosedConnectionTakesNothing(t *testing.T) {
+	c, _ := pipe(t)
+	l := lend(t, 1000)
+	bs := &bodies{r: &Request{Body: l.data, Hold: l.Hold, Release: l.Release}}
+	c.next = bs.open()
+	_ = c.Close()
+	if n, err := c.Write([]byte("POST / HTTP/1.1\r\n\r\n")); n != 0 || err == nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	bs.close()
+	l.Release()
+	l.wantSettled()
+}
+
+// Who gives up does not wait for a write that blocks, and the buffer stays whole for as long as that goes on.
+func TestCloseDoesNotWaitForAWrite(t *testing.T) {
+	c, peer := pipe(t)
+	const head, size = "POST / HTTP/1.1\r\n\r\n", 32 << 20 // more than sockets hold
+	l := lend(t, size)
+	bs := &bodies{r: &Request{Body: l.data, Hold: l.Hold, Release: l.Release}}
+	b := bs.open()
+	c.next = b
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := c.Write([]byte(head))
+		wrote <- err
+	}()
+	if _, err := io.CopyN(io.Discard, peer, int64(len(head))); err != nil { // the write is under way
+		t.Fatal(err)
+	}
+	_ = b.Close()
+	l.Release()
+	got, err := io.ReadAll(io.LimitReader(peer, size))
+	if err != nil || len(got) != size || bytes.IndexByte(got, 'X') >= 0 {
+		t.Errorf("%d bytes, %v, or bytes of another push", len(got), err)
+	}
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+	l.wantSettled()
+
+	// A body that was closed first is not written at all.
+	c.next = b
+	if n, err := c.Write([]byte(head)); n != len(head) || err != nil {
+		t.Error(n, err)
+	}
+	_ = c.Close()
+	if rest, err := io.ReadAll(peer); err != nil || string(rest) != head {
+		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+// A small push is one packet, on the first connection and on one that waited; a head over net/http's buffer is several.
+func TestAPushIsOneWrite(t *testing.T) {
+	reads := make(chan string, 1)
+	u := upstreamAt(t, listen(t, func(c *net.TCPConn) {
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := c.Read(buf)
+			if err != nil {
+				return
+			}
+			reads <- string(buf[:n])
+			if _, err := io.WriteString(c, took); err != nil {
+				return
+			}
+		}
+	}))
+	for range 10 {
+		l := lend(t, 1000)
+		if _, err := l.push(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-reads; !strings.HasPrefix(got, "POST / HTTP/1.1\r\n") || !strings.HasSuffix(got, "\r\n\r\n"+strings.Repeat("a", 1000)) {
+			t.Fatalf("%.100q… of %d bytes came first", got, len(got))
+		}
+		l.wantSettled()
+	}
+}
+
+// Bodies arrive once and whole, however long heads and bodies are and whatever stands between.
+func TestBodiesArriveWhole(t *testing.T) {
+	lengths := make(chan int64, 1)
+	srv := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil || n != r.ContentLength {
+			t.Errorf("%d bytes of %d, %v", n, r.ContentLength, err)
+		}
+		lengths <- n
+	})
+	proxy, _ := url.Parse(srv.URL)
+	direct := upstreamAt(t, srv.URL)
+	proxied := upstreamAt(t, "http://upstream.invalid/push", withHTTP(promconfig.HTTPClientConfig{
+		ProxyConfig: promconfig.ProxyConfig{ProxyURL: promconfig.URL{URL: proxy}},
+	}))
+	for _, u := range []*Upstream{direct, proxied} {
+		for _, agent := range []string{"", strings.Repeat("a", 4<<10), strings.Repeat("a", 9<<10)} {
+			for _, size := range []int{0, 1, 5000, 3 << 20} {
+				l := lend(t, size)
+				_, err := u.Send(t.Context(), &Request{UserAgent: agent, Body: l.data, Hold: l.Hold, Release: l.Release})
+				l.Release()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n := <-lengths; n != int64(size) {
+					t.Errorf("%d bytes came of %d", n, size)
+				}
+				l.wantSettled()
+			}
+		}
+	}
+}
+
+// A configured Expect means that the body waits for upstream's word.
+func TestExpectIsWaitedFor(t *testing.T) {
+	rest := make(chan []byte, 1)
+	base := listen(t, func(c *net.TCPConn) {
+		buf := make([]byte, 64<<10)
+		n, _ := c.Read(buf)
+		_, _ = io.WriteString(c, "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		_ = c.CloseWrite()
+		more, _ := io.ReadAll(c)
+		rest <- append(buf[:n], more...)
+	})
+	u := upstreamAt(t, base, func(o *Options) { o.Headers = map[string]promconfig.Secret{"Expect": "100-continue"} })
+	l := lend(t, 1000)
+	if res, _ := l.push(context.Background(), u); res == nil || res.Status != http.StatusExpectationFailed {
+		t.Errorf("%+v", res)
+	}
+	l.wantSettled()
+	if got := <-rest; !bytes.HasSuffix(got, []byte("\r\n\r\n")) {
+		t.Errorf("%q came", got)
+	}
+}
