@@ -1,7 +1,9 @@
 package reduce
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
@@ -39,45 +41,73 @@ const (
 // lives says whether series have lives that may overlap. Entries of streams are merged without harm.
 func (p *Push) lives() bool { return p.policy.settings.Signal == ingest.Metrics }
 
-// newest is the latest time that a sample is believed to have.
-func (p *Push) newest() int64 { return p.now.Add(aheadMillis * time.Millisecond).UnixMilli() }
+// latest is the latest time that a sample is believed to have.
+func (p *Push) latest() int64 { return p.now.Add(aheadMillis * time.Millisecond).UnixMilli() }
 
-// claim writes the output of series i, and sees to it that no two live series do.
-func (p *Push) claim(i int) {
-	s, m := &p.ss[i], &p.marks[i]
-	if m.claimed && m.claimedOut == m.out {
-		if m.superseded {
-			p.supersede(s)
+// meeting is a claim that leaves something to do: what series i has met at the output that owner writes, or that it has grown.
+type meeting struct {
+	i              int
+	how            outcome
+	grown, byRules bool
+	owner          uint64
+}
+
+// claim writes the outputs of all routed series, and sees to it that no two live series write one.
+func (p *Push) claim() {
+	p.claimers, p.claims, p.meetings = p.claimers[:0], p.claims[:0], p.meetings[:0]
+	for i := range p.marks {
+		m := &p.marks[i]
+		switch {
+		case m.state != routed:
+		case !m.claimed || m.claimedOut != m.out:
+			p.claimers, p.claims = append(p.claimers, int32(i)), append(p.claims, m.out)
+		case m.superseded:
+			// In an earlier round: its samples must not be taken for those of another life.
+			p.supersede(&p.ss[i])
 		}
-		return // in an earlier round: its samples must not be taken for those of another life
 	}
-	how, owner, byRules := alone, uint64(nobody), s.Change != nil
-	lives, newest, grown := p.lives(), p.newest(), false
-	p.engine.table.At(m.out, p.minute, func(o *series.Output) {
-		if !lives {
-			return // it is touched, which is all
-		}
-		grown = o.Weight > 0 && o.Weight < weight(s)
-		owner = o.Owner &^ ended
-		o.Shared = o.Shared || byRules
-		byRules = o.Shared
-		how = write(o, s, m.prev, newest)
-		if how == overlap && o.Before == self(s.Key) && goesOn(m.prev, s.First) && (p.policy.settings.RejectCollisions || !byRules) {
-			// What looked like a hand-over was none: who wrote first keeps the series, and the other is refused from now on.
-			o.Owner, o.Before, o.First, o.Last = self(s.Key), nobody, min(s.First, newest), min(s.Last, newest)
-			how = alone
-		}
-	})
-	if how == overlap {
-		p.collide(i, owner, byRules)
+	if len(p.claims) == 0 {
 		return
 	}
-	if grown {
-		p.grow(i)
+	p.newest = p.latest()
+	p.engine.table.Claim(p.claims, p.minute, p.visitOutput)
+	// Not in the order of the push, of which the first that was refused is told.
+	slices.SortFunc(p.meetings, func(a, b meeting) int { return cmp.Compare(a.i, b.i) })
+	for _, met := range p.meetings {
+		if met.grown && met.how != overlap {
+			p.grow(met.i)
+		}
+		switch met.how {
+		case superseded:
+			p.supersede(&p.ss[met.i])
+		case overlap:
+			p.collide(met.i, met.owner, met.byRules)
+		}
 	}
-	m.claimed, m.claimedOut, m.superseded = true, m.out, how == superseded
-	if m.superseded {
-		p.supersede(s)
+}
+
+// atOutput is told of the output that claimer c is to write.
+func (p *Push) atOutput(c int, o *series.Output) {
+	i := int(p.claimers[c])
+	s, m := &p.ss[i], &p.marks[i]
+	if !p.lives() {
+		m.claimed, m.claimedOut = true, m.out // it is touched, which is all
+		return
+	}
+	met := meeting{i: i, grown: o.Weight > 0 && o.Weight < weight(s), owner: o.Owner &^ ended}
+	o.Shared = o.Shared || s.Change != nil
+	met.byRules = o.Shared
+	met.how = write(o, s, m.prev, p.newest)
+	if met.how == overlap && o.Before == self(s.Key) && goesOn(m.prev, s.First) && (p.policy.settings.RejectCollisions || !met.byRules) {
+		// What looked like a hand-over was none: who wrote first keeps the series, and the other is refused from now on.
+		o.Owner, o.Before, o.First, o.Last = self(s.Key), nobody, min(s.First, p.newest), min(s.Last, p.newest)
+		met.how = alone
+	}
+	if met.how != overlap {
+		m.claimed, m.claimedOut, m.superseded = true, m.out, met.how == superseded
+	}
+	if met.how != alone || met.grown {
+		p.meetings = append(p.meetings, met)
 	}
 }
 

@@ -51,9 +51,14 @@ type Push struct {
 	shadowKeys      []labels.Key
 	met             uint32 // the suspension of which it is known already that it is still needed
 	hasher          labels.Hasher
-	shown           int                          // bytes of labels, without stamps
-	stamped         int                          // bytes of the stamps
-	visit           func(i int, e *series.Entry) // hit, bound once
+	shown           int     // bytes of labels, without stamps
+	stamped         int     // bytes of the stamps
+	claimers        []int32 // routed series whose outputs are to be written, and those
+	claims          []uint32
+	meetings        []meeting
+	newest          int64                         // latest, for all claims of a round
+	visit           func(i int, e *series.Entry)  // hit, bound once
+	visitOutput     func(c int, o *series.Output) // atOutput, bound once
 }
 
 // mark is what the engine has found out about one series of the push. What is about the time before the push, and what it has
@@ -94,7 +99,7 @@ const (
 
 func newPush(e *Engine) *Push {
 	p := &Push{engine: e}
-	p.visit = p.hit
+	p.visit, p.visitOutput = p.hit, p.atOutput
 	p.Reducer.Judge, p.Reducer.Room = p.judge, p.lend
 	return p
 }
@@ -155,6 +160,12 @@ func (p *Policy) shapes() bool {
 func (p *Push) Close() {
 	if cap(p.room) > maxPooled {
 		p.room, p.marks, p.keys = nil, nil, nil
+	}
+	if cap(p.claims) > maxPooled {
+		p.claimers, p.claims = nil, nil
+	}
+	if cap(p.meetings) > maxPooled/8 {
+		p.meetings = nil
 	}
 	if cap(p.shadows) > maxPooled {
 		p.shadows, p.shadowKeys = nil, nil
@@ -236,12 +247,9 @@ func (p *Push) round() {
 		}
 	}
 	p.findShadows()
+	p.claim()
 	for i := range p.marks {
-		m := &p.marks[i]
-		if m.state == routed {
-			p.claim(i)
-		}
-		if m.watched {
+		if p.marks[i].watched {
 			p.meet(i)
 		}
 	}

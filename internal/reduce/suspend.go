@@ -109,7 +109,7 @@ func (p *Push) findShadows() {
 
 // meet writes what series i would write, to see whether it would still meet another there.
 func (p *Push) meet(i int) {
-	s, m, newest := &p.ss[i], &p.marks[i], p.newest()
+	s, m, newest := &p.ss[i], &p.marks[i], p.latest()
 	how, id := alone, uint32(0)
 	p.engine.table.At(m.watch, p.minute, func(o *series.Output) {
 		if o.Weight == 0 { // else the suspension is over

@@ -101,7 +101,7 @@ func (m *model) released(ref, weight uint32) {
 // run takes all steps and then lets everything be forgotten.
 func (m *model) run() {
 	for len(m.steps) > 0 {
-		switch m.roll(12) {
+		switch m.roll(13) {
 		case 0, 1, 2, 3:
 			m.update()
 		case 4, 5:
@@ -110,6 +110,8 @@ func (m *model) run() {
 			m.route(m.outKey(), m.late())
 		case 7:
 			m.at()
+		case 12:
+			m.claim()
 		case 8:
 			m.lookup()
 		case 9:
@@ -296,6 +298,33 @@ func (m *model) at() {
 	}
 }
 
+// claim is several at once, some of them the same.
+func (m *model) claim() {
+	var indices []uint32
+	var keys []labels.Key
+	for range m.roll(80) {
+		if k := m.outKey(); m.outputLives(k) {
+			keys, indices = append(keys, k), append(indices, m.outputs[k].index)
+		}
+	}
+	now, last := m.late(), map[labels.Key]int{}
+	seen := 0
+	m.t.Claim(indices, now, func(i int, got *Output) {
+		o := m.outputs[keys[i]]
+		if before, again := last[keys[i]]; again && before > i {
+			m.tb.Fatalf("index %d is visited after its equal %d", i, before)
+		}
+		m.sameOutput(got, o)
+		o.Last++
+		got.Last, last[keys[i]] = o.Last, i
+		o.touch = m.now
+		seen++
+	})
+	if seen != len(indices) {
+		m.tb.Fatalf("%d of %d are visited", seen, len(indices))
+	}
+}
+
 func (m *model) lookup() {
 	k := m.outKey()
 	if found := m.t.Lookup(k, m.late(), func(got *Output) { m.sameOutput(got, m.outputs[k]) }); found != m.outputLives(k) {
@@ -351,7 +380,7 @@ func (m *model) check() {
 		if i, found := s.find(k); found {
 			outs++
 			if m.outputLives(k) {
-				m.sameOutput(&s.slab[i], o)
+				m.sameOutput(s.at(i), o)
 			}
 		} else if m.outputLives(k) {
 			m.tb.Fatalf("minute %d: a live output is not there: %+v", m.now, *o)
@@ -386,19 +415,19 @@ func sound(t *Table, entries, outs int) error {
 		live += s.live
 		o := &t.outputs[n]
 		var free, listed []uint32
-		for i := range o.slab {
-			if o.slab[i].stamp == 0 {
+		for i := range o.places {
+			if o.at(i).stamp == 0 {
 				free = append(free, uint32(i))
-			} else if at, found := o.find(o.slab[i].Key); at != i || !found {
+			} else if at, found := o.find(o.at(i).Key); at != i || !found {
 				return fmt.Errorf("output %d of shard %d is found at %d: %v", i, n, at, found)
 			}
 		}
-		for f := o.free; f != 0; f = o.slab[f-1].Ref {
+		for f := o.free; f != 0; f = o.at(int(f - 1)).Ref {
 			listed = append(listed, f-1)
 		}
 		indexed := len(o.index) - len(slices.DeleteFunc(slices.Clone(o.index), func(i uint32) bool { return i != 0 }))
-		if !slices.Equal(free, listed) || o.live != len(o.slab)-len(free) || o.live != indexed {
-			return fmt.Errorf("outputs of shard %d: %v free, %v listed, live=%d of %d, %d in the index", n, free, listed, o.live, len(o.slab), indexed)
+		if !slices.Equal(free, listed) || o.live != o.places-len(free) || o.live != indexed {
+			return fmt.Errorf("outputs of shard %d: %v free, %v listed, live=%d of %d, %d in the index", n, free, listed, o.live, o.places, indexed)
 		}
 		liveOuts += o.live
 	}

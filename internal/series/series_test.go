@@ -2,6 +2,7 @@ package series
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -172,6 +173,13 @@ func TestOutputsKeepTheirIndex(t *testing.T) {
 		t.Error(err)
 	}
 	mustPanic(t, "BUG: output 4294967295 was never given out", func() { tab.At(1<<32-1, 60, func(*Output) {}) })
+	gone := slices.IndexFunc(index[:], func(i uint32) bool {
+		s := &tab.outputs[tab.outputShard(i)]
+		return int(i>>tab.bits) < s.places && s.at(int(i>>tab.bits)).stamp == 0
+	})
+	for _, i := range []uint32{1<<32 - 1, index[gone]} {
+		mustPanic(t, "was never given out", func() { tab.Claim([]uint32{index[0], index[7], i}, 60, func(int, *Output) {}) })
+	}
 }
 
 // TestIndexOutlivesEntry has an index used at the last moment at which its entry may be found.
@@ -324,6 +332,8 @@ func TestNoAllocations(t *testing.T) {
 		tab.Update(keyOf(1<<40), 1, func(*Entry, bool) bool { seen++; return false })
 	})
 	f("At", func() { tab.At(index, 1, func(*Output) { seen++ }) })
+	several := []uint32{index, index, index}
+	f("Claim", func() { tab.Claim(several, 1, func(int, *Output) { seen++ }) })
 	f("Lookup", func() { tab.Lookup(keyOf(1), 1, func(*Output) { seen++ }) })
 	f("Sweep", func() { tab.Sweep(1) })
 	if seen == 0 {
@@ -333,7 +343,9 @@ func TestNoAllocations(t *testing.T) {
 
 func heap() int {
 	var m runtime.MemStats
-	runtime.GC()
+	for range 3 { // a pool that was used, and the table it is part of, outlives two
+		runtime.GC()
+	}
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
