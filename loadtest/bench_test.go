@@ -18,25 +18,32 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/loadtest/sink"
 )
 
-// TestMain makes the test's own binary a sink when the runner starts it as one.
+// TestMain makes the test's own binary what the runner starts: a sink, a proxy, a gateway, or a program that is to fail.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "sink" {
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		err := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	var err error
+	switch args := os.Args[1:]; {
+	case len(args) > 0 && (args[0] == "sink" || args[0] == "proxy"):
+		err = command(ctx, args, os.Stdout, os.Stderr)
+	case len(args) == 2 && args[0] == "run":
+		err = serveGateway(ctx, strings.TrimPrefix(args[1], "--config.file="))
+	case len(args) == 3 && args[0] == "hasty":
+		err = serveHasty(ctx, args[1], args[2])
+	default:
 		stop()
-		if err != nil {
-			panic(err)
-		}
-		return
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	stop()
+	if err != nil {
+		panic(err)
+	}
 }
 
 // startBench returns a scenario that is about to be prepared: its sink is a process, its gateway is this one.
 func startBench(t *testing.T, s scenario) *bench {
 	t.Helper()
 	dir := t.TempDir()
-	b := &bench{scenario: s, options: options{duration: 300 * time.Millisecond}, dir: dir, progress: io.Discard}
+	b := &bench{scenario: s, options: options{duration: 300 * time.Millisecond, patience: patience}, dir: dir, progress: io.Discard}
 	var err error
 	b.sink, err = startSinkProcess(t.Context(), "127.0.0.1:0", 1, "", "", &http.Client{Timeout: 10 * time.Second})
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 // runCompare measures the gateway and other programs in turn, round by round, so that what else the machine does hurts all alike.
 func runCompare(ctx context.Context, args []string, out, progress io.Writer) error {
-	var o options
+	o := options{sinkListen: "127.0.0.1:0", patience: patience}
 	f := flag.NewFlagSet("loadtest compare", flag.ContinueOnError)
 	f.SetOutput(progress)
 	f.StringVar(&o.scenario, "scenario", "all", "`NAMES` of scenarios, with commas between them, or all that others are compared in")
@@ -31,7 +31,6 @@ func runCompare(ctx context.Context, args []string, out, progress io.Writer) err
 	if f.NArg() > 0 || *rounds < 1 {
 		return fmt.Errorf("%q: no argument is taken, and -rounds=%d must be 1 at least", f.Args(), *rounds)
 	}
-	o.sinkListen = "127.0.0.1:0"
 	list, err := chooseRivals(o.scenario)
 	if err != nil {
 		return err

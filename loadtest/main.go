@@ -45,11 +45,16 @@ type options struct {
 	metrics        string
 	sinkListen     string
 	args           []string // all flags as they were given
+	// patience is how long nothing may arrive before what is missing is lost.
+	patience time.Duration
 
 	// peer is measured instead of the gateway; it is what a comparison sets, and peerBinary goes with it.
 	peer       *peer
 	peerBinary string
 }
+
+// patience is for programs with a queue, which may be waiting to try again.
+const patience = 10 * time.Second
 
 const usage = `usage: loadtest [flags]            measure
        loadtest compare [flags]    measure the gateway and other programs in turn
@@ -78,7 +83,7 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 
 // runMeasure reads the flags of the runner, and runs it.
 func runMeasure(ctx context.Context, args []string, out, progress io.Writer) error {
-	o := options{args: args}
+	o := options{args: args, patience: patience}
 	f := flag.NewFlagSet("loadtest", flag.ContinueOnError)
 	f.SetOutput(progress)
 	f.Usage = func() {

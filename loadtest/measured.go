@@ -118,7 +118,7 @@ func (b *bench) settle(ctx context.Context) (v verification, err error) {
 			return v, err
 		}
 		v = check(&b.accepted, st, identityOnly)
-		if v.ok() || v.Arrived >= v.Accepted || time.Since(since) > 10*time.Second {
+		if v.ok() || v.Arrived >= v.Accepted || time.Since(since) > b.patience {
 			return v, nil
 		}
 		if v.Arrived != last {

@@ -93,11 +93,11 @@ func (w *watcher) tell(n int) {
 }
 
 // probe asks for the health of a gateway that is to be overloaded.
-func (w *watcher) probe(ctx context.Context) {
+func (w *watcher) probe(sampling context.Context) {
 	if w.b.target.admin == "" || w.b.fault.Delay == 0 && !w.b.fault.Hang && w.b.idle == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(sampling, 5*time.Second)
 	defer cancel()
 	for _, url := range []string{w.b.target.http + "/-/healthy", w.metrics} {
 		begin := time.Now()
@@ -106,6 +106,9 @@ func (w *watcher) probe(ctx context.Context) {
 			continue
 		}
 		res, err := w.b.sink.client.Do(req)
+		if sampling.Err() != nil {
+			return // the end of the measurement cut it off
+		}
 		if err != nil {
 			w.ill++
 			continue
@@ -114,6 +117,7 @@ func (w *watcher) probe(ctx context.Context) {
 		_ = res.Body.Close()
 		if res.StatusCode != http.StatusOK {
 			w.ill++
+			continue
 		}
 		w.health.Add(time.Since(begin))
 	}
