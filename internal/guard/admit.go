@@ -20,12 +20,16 @@ type arrival struct {
 	apart  bool    // it has, or gets, an entry of its own
 }
 
+func newArrival(now time.Time, final []labels.Label, weight int) arrival {
+	return arrival{tick: at(now), name: nameOf(final), final: final, weight: int64(max(weight, 1))}
+}
+
 // Admit asks whether a series that nobody knows may come. It takes weight places in every scope at once, or none. ref
 // names what was taken, for Refresh and Release. r says what was refused, or what a limit only observed: then the places
 // are taken. The table calls it under the lock of a shard.
 func (p *Policy) Admit(now time.Time, final []labels.Label, weight int) (ref uint32, r Refusal, refused bool) {
 	var buf [32]uint64
-	a := arrival{tick: at(now), name: nameOf(final), final: final, weight: int64(max(weight, 1))}
+	a := newArrival(now, final, weight)
 	hashes := p.g.hash(buf[:0], final)
 	sp := p.space
 
@@ -63,7 +67,7 @@ func (p *Policy) Admit(now time.Time, final []labels.Label, weight int) (ref uin
 // Adopt takes weight places for a series that is known and changes its labels: it is never refused.
 func (p *Policy) Adopt(now time.Time, final []labels.Label, weight int) (ref uint32) {
 	var buf [32]uint64
-	a := arrival{tick: at(now), name: nameOf(final), final: final, weight: int64(max(weight, 1))}
+	a := newArrival(now, final, weight)
 	hashes := p.g.hash(buf[:0], final)
 	sp := p.space
 

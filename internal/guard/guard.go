@@ -172,8 +172,7 @@ func (g *Guard) inForce(now time.Time, limit int) int64 {
 // hash appends the fingerprint of each label: keyed, so that no client can make two values look like one.
 func (g *Guard) hash(dst []uint64, ls []labels.Label) []uint64 {
 	for i := range ls {
-		h := g.seed.Text(labels.Own, ls[i].Name, ls[i].Value).Hi
-		dst = append(dst, max(h, 1)) // a set has 0 where nothing is
+		dst = append(dst, g.seed.Text(labels.Own, ls[i].Name, ls[i].Value).Hi)
 	}
 	return dst
 }

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"math/bits"
 	"slices"
 	"strings"
 )
@@ -14,13 +15,23 @@ const (
 	longName        = 256
 )
 
-// valueSet is the distinct values of one label: fingerprints, and the minute when each was last seen.
+// valueSet is the distinct values of one label, in six bytes for each place: 40 bits of a fingerprint, and the minute when it
+// was last seen. In a set of a million one new value in a million is taken for one that is there.
 type valueSet struct {
 	label string
-	keys  []uint64 // open addressing; 0: nothing here
-	seen  []uint8  // minutes, modulo 256
+	low   []uint32 // open addressing; with nothing in high: nothing here
+	high  []uint16 // the other eight bits, and in the low byte the minute modulo 256
 	n     int
 	swept uint32 // the minute when what is old was last thrown out
+}
+
+// mark is a fingerprint as a set has it.
+func mark(hash uint64) (low uint32, high uint16) {
+	low, high = uint32(hash), uint16(hash>>32)<<8
+	if low == 0 && high == 0 {
+		low = 1
+	}
+	return low, high
 }
 
 // tidy forgets old values: when there is no room for others, at most once a minute, and else often enough that no minute
@@ -29,59 +40,66 @@ func (v *valueSet) tidy(minute uint32, full bool) {
 	switch age := int32(minute - v.swept); {
 	case age <= 0:
 	case age >= 2*valueMinutes: // the newest came less than valueMinutes after the last sweep
-		v.keys, v.seen, v.n, v.swept = nil, nil, 0, minute
+		v.low, v.high, v.n, v.swept = nil, nil, 0, minute
 	case full || age >= valueMinutes:
 		v.swept = minute
 		if v.countOld(minute) > 0 {
-			v.rebuild(minute, len(v.keys))
+			v.rebuild(minute, len(v.low))
 		}
 	}
 }
 
+func (v *valueSet) empty(i int) bool { return v.low[i] == 0 && v.high[i]>>8 == 0 }
+
 func (v *valueSet) old(i int, minute uint32) bool {
-	return int8(uint8(minute)-v.seen[i]) >= valueMinutes // tidy keeps every age under 128
+	return int8(uint8(minute)-uint8(v.high[i])) >= valueMinutes // tidy keeps every age under 128
 }
 
 func (v *valueSet) countOld(minute uint32) (n int) {
-	for i, k := range v.keys {
-		if k != 0 && v.old(i, minute) {
+	for i := range v.low {
+		if !v.empty(i) && v.old(i, minute) {
 			n++
 		}
 	}
 	return n
 }
 
-// rebuild moves what is not old to a table of size slots.
-func (v *valueSet) rebuild(minute uint32, size int) {
-	keys, seen := v.keys, v.seen
+// rebuild moves what is not old to a table of so many places.
+func (v *valueSet) rebuild(minute uint32, places int) {
 	was := *v
-	v.keys, v.seen, v.n = make([]uint64, size), make([]uint8, size), 0
-	for i, k := range keys {
-		if k == 0 || was.old(i, minute) {
+	v.low, v.high, v.n = make([]uint32, places), make([]uint16, places), 0
+	for i, low := range was.low {
+		if was.empty(i) || was.old(i, minute) {
 			continue
 		}
-		j := v.slot(k)
-		v.keys[j], v.seen[j] = k, seen[i]
+		j, _ := v.find(low, was.high[i]&^0xff)
+		v.low[j], v.high[j] = low, was.high[i]
 		v.n++
 	}
 }
 
-// slot is where key is, or would be. There is always a free slot.
-func (v *valueSet) slot(key uint64) int {
-	mask := len(v.keys) - 1
-	i := int(key) & mask
-	for v.keys[i] != key && v.keys[i] != 0 {
-		i = (i + 1) & mask
+// find returns where a fingerprint is, or would be. There is always a free place.
+func (v *valueSet) find(low uint32, high uint16) (i int, found bool) {
+	h, _ := bits.Mul64(uint64(low)<<32|uint64(high)<<16, uint64(len(v.low)))
+	for i = int(h); ; {
+		switch {
+		case v.low[i] == low && v.high[i]&^0xff == high:
+			return i, true
+		case v.empty(i):
+			return i, false
+		}
+		if i++; i == len(v.low) {
+			i = 0
+		}
 	}
-	return i
 }
 
-// with returns how many values there are with key, 0 if key is one already. From limit on it forgets old ones first; from
+// with returns how many values there are with this one, 0 if it is one already. From limit on it forgets old ones first; from
 // most on it does not count further, since no more are kept.
-func (v *valueSet) with(key uint64, minute uint32, limit, most int64) int {
+func (v *valueSet) with(hash uint64, minute uint32, limit, most int64) int {
 	v.tidy(minute, int64(v.n) >= limit)
-	if len(v.keys) > 0 {
-		if i := v.slot(key); v.keys[i] == key && !v.old(i, minute) {
+	if len(v.low) > 0 {
+		if i, found := v.find(mark(hash)); found && !v.old(i, minute) {
 			return 0
 		}
 	}
@@ -91,23 +109,24 @@ func (v *valueSet) with(key uint64, minute uint32, limit, most int64) int {
 	return v.n + 1
 }
 
-// add makes key a value seen now, unless there are most of them already.
-func (v *valueSet) add(key uint64, minute uint32, most int64) {
+// add makes hash a value seen now, unless there are most of them already. A set is filled to between three and four fifths.
+func (v *valueSet) add(hash uint64, minute uint32, most int64) {
 	v.tidy(minute, int64(v.n) >= most)
-	if len(v.keys) > 0 {
-		if i := v.slot(key); v.keys[i] == key {
-			v.seen[i] = uint8(minute)
+	low, high := mark(hash)
+	if len(v.low) > 0 {
+		if i, found := v.find(low, high); found {
+			v.high[i] = high | uint16(uint8(minute))
 			return
 		}
 	}
 	if int64(v.n) >= most {
 		return
 	}
-	if (v.n+1)*4 > len(v.keys)*3 {
-		v.rebuild(minute, max(4, 2*len(v.keys)))
+	if (v.n+1)*5 > len(v.low)*4 {
+		v.rebuild(minute, (v.n+1)*5/3+2)
 	}
-	i := v.slot(key)
-	v.keys[i], v.seen[i] = key, uint8(minute)
+	i, _ := v.find(low, high)
+	v.low[i], v.high[i] = low, high|uint16(uint8(minute))
 	v.n++
 }
 

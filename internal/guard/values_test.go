@@ -57,7 +57,7 @@ func TestValueSetModel(t *testing.T) {
 					delete(seen, k)
 				}
 			}
-			key := rnd.Uint64N(200) + 1
+			key := rnd.Uint64N(200) * 0x9e3779b97f4a7c15 // 0 is a value too
 			_, known := seen[key]
 			want := len(seen) + 1
 			if known {
@@ -71,6 +71,28 @@ func TestValueSetModel(t *testing.T) {
 				seen[key] = minute
 			}
 		}
+	}
+}
+
+// TestValueSetMemory holds what a set takes to its bound while it fills, and has it know all that was added.
+func TestValueSetMemory(t *testing.T) {
+	const n, most = 200_000, 10
+	v, rnd := valueSet{}, rand.New(rand.NewPCG(1, 3))
+	hashes := make([]uint64, n)
+	for i := range hashes {
+		hashes[i] = rnd.Uint64()
+		v.add(hashes[i], 0, n)
+		if bytes := 4*len(v.low) + 2*len(v.high); i > 100 && bytes > most*v.n+100 {
+			t.Fatalf("%d values take %d bytes, want %d each at most", v.n, bytes, most)
+		}
+	}
+	for i, h := range hashes {
+		if got := v.with(h, 0, n, n); got != 0 {
+			t.Fatalf("value %d is not known: %d", i, got)
+		}
+	}
+	if v.n < n-1 {
+		t.Errorf("%d values, want %d", v.n, n)
 	}
 }
 
