@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/telemetry-gateway/telemetry-gateway/loadtest/generate"
@@ -90,7 +91,7 @@ func buildPeers(ctx context.Context, list []rival, dir string, progress io.Write
 func compareAll(ctx context.Context, list []rival, o options, binaries map[string]string, rounds int, dir string, progress io.Writer) ([]*report.Duel, error) {
 	duels := make([]*report.Duel, len(list))
 	for i, r := range list {
-		duels[i] = &report.Duel{Scenario: r.scenario, Peer: r.peer.name, Goal: r.goal, WithoutRules: r.unchanged}
+		duels[i] = &report.Duel{Scenario: r.scenario.name, Peer: r.peer.name, Goal: r.goal, WithoutRules: r.unchanged}
 	}
 	var failed []error
 	for round := range rounds {
@@ -99,12 +100,12 @@ func compareAll(ctx context.Context, list []rival, o options, binaries map[strin
 			if ctx.Err() != nil {
 				return duels, ctx.Err()
 			}
-			if i == 0 || list[i-1].scenario != r.scenario {
+			if i == 0 || list[i-1].scenario.name != r.scenario.name {
 				ours = nil
-				fmt.Fprintf(progress, "\n%s, round %d of %d: the gateway\n", r.scenario, round+1, rounds)
-				result, err := runScenario(ctx, scenarioOf(r.scenario), o, dir, progress)
+				fmt.Fprintf(progress, "\n%s, round %d of %d: the gateway\n", r.scenario.name, round+1, rounds)
+				result, err := runScenario(ctx, r.scenario, o, dir, progress)
 				if err != nil {
-					failed = append(failed, fmt.Errorf("%s: %w", r.scenario, err))
+					failed = append(failed, fmt.Errorf("%s: %w", r.scenario.name, err))
 					continue
 				}
 				ours = result
@@ -112,10 +113,10 @@ func compareAll(ctx context.Context, list []rival, o options, binaries map[strin
 			if ours == nil {
 				continue // there is nothing to compare with
 			}
-			fmt.Fprintf(progress, "\n%s, round %d of %d: %s\n", r.scenario, round+1, rounds, r.peer.name)
+			fmt.Fprintf(progress, "\n%s, round %d of %d: %s\n", r.scenario.name, round+1, rounds, r.peer.name)
 			theirs, err := r.run(ctx, o, binaries[r.peer.name], dir, progress)
 			if err != nil {
-				failed = append(failed, fmt.Errorf("%s: %s: %w", r.scenario, r.peer.name, err))
+				failed = append(failed, fmt.Errorf("%s: %s: %w", r.scenario.name, r.peer.name, err))
 				continue
 			}
 			duels[i].Add(ours, theirs)
@@ -126,20 +127,11 @@ func compareAll(ctx context.Context, list []rival, o options, binaries map[strin
 
 // run measures the peer once.
 func (r *rival) run(ctx context.Context, o options, binary, dir string, progress io.Writer) (*report.Result, error) {
-	s := scenarioOf(r.scenario)
+	s := r.scenario
 	if r.unchanged {
+		s.loads = slices.Clone(s.loads)
 		s.loads[0].spec.Change = generate.Change{}
 	}
 	o.peer, o.peerBinary = r.peer, binary
 	return runScenario(ctx, s, o, dir, progress)
-}
-
-// scenarioOf is the scenario of a name that is known to exist.
-func scenarioOf(name string) scenario {
-	for _, s := range scenarios() {
-		if s.name == name {
-			return s
-		}
-	}
-	panic("BUG: loadtest: no scenario " + name)
 }

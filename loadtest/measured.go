@@ -60,6 +60,13 @@ func (b *bench) measure(ctx context.Context) (*report.Result, error) {
 		return nil, err
 	}
 	b.fill(r, outcomes, verdict)
+	if b.target.memory.Inflight > 0 {
+		entries, err := measure.ReadGauge(ctx, w.metrics, "gateway_series_bytes")
+		if err != nil {
+			return nil, err
+		}
+		b.judgeMemory(r, uint64(entries))
+	}
 	return r, nil
 }
 

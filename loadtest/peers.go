@@ -170,7 +170,7 @@ func goCommand(ctx context.Context, dir string, env []string, args ...string) er
 
 // rival is one peer in one scenario.
 type rival struct {
-	scenario string
+	scenario scenario
 	peer     *peer
 	// goal is how many times the peer's items per CPU-second we set out to forward.
 	goal float64
@@ -180,15 +180,33 @@ type rival struct {
 
 // rivals are all comparisons. Rivals of one scenario stand together.
 func rivals() (list []rival) {
-	list = append(list, rival{"rw1", vmagent(), 3, false}, rival{"rw1-reduce", vmagent(), 2.8, false})
+	add := func(scenario string, goal float64, p *peer) {
+		list = append(list, rival{scenario: scenarioOf(scenario), peer: p, goal: goal})
+	}
+	add("rw1", 3, vmagent())
+	add("rw1-reduce", 2.8, vmagent())
 	for _, otlp := range []struct {
 		scenario string
 		goal     float64
 	}{{"traces-gzip", 9}, {"traces-gzip-drop-attribute", 3.7}, {"traces-plain", 10.5}, {"metrics-gzip", 10}, {"logs-plain", 5}} {
-		list = append(list, rival{otlp.scenario, collector(false), otlp.goal, false}, rival{otlp.scenario, collector(true), otlp.goal, false})
+		add(otlp.scenario, otlp.goal, collector(false))
+		add(otlp.scenario, otlp.goal, collector(true))
 	}
-	list = append(list, rival{"tiny", reverseProxy(), 2.6, true})
-	return append(list, rival{"crash", vmagent(), 0, false}, rival{"crash-traces", collector(false), 0, false}, rival{"crash-traces", collector(true), 0, false})
+	list = append(list, rival{scenario: scenarioOf("tiny"), peer: reverseProxy(), goal: 2.6, unchanged: true})
+	add("crash", 0, vmagent())
+	add("crash-traces", 0, collector(false))
+	add("crash-traces", 0, collector(true))
+	return list
+}
+
+// scenarioOf is the scenario of a name that is known to exist.
+func scenarioOf(name string) scenario {
+	for _, s := range scenarios() {
+		if s.name == name {
+			return s
+		}
+	}
+	panic("BUG: loadtest: no scenario " + name)
 }
 
 // errNoPeer is why a scenario cannot be compared.
@@ -206,7 +224,7 @@ func chooseRivals(names string) (list []rival, err error) {
 	for _, s := range chosen {
 		before := len(list)
 		for _, r := range rivals() {
-			if r.scenario == s.name {
+			if r.scenario.name == s.name {
 				list = append(list, r)
 			}
 		}

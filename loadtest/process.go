@@ -87,6 +87,7 @@ type gatewayProcess struct {
 	*process
 	pid               int
 	http, grpc, admin string // URLs; admin is empty where it is not known
+	memory            memoryBounds
 }
 
 const modulePath = "github.com/telemetry-gateway/telemetry-gateway"
@@ -104,9 +105,16 @@ func buildGateway(ctx context.Context, dir string) (string, error) {
 // startGatewayProcess starts a gateway and waits until it says where it listens.
 func startGatewayProcess(ctx context.Context, binary, config string, tls bool) (*gatewayProcess, error) {
 	ready := make(chan map[string]json.RawMessage, 1)
+	var bounds memoryBounds // written before ready is sent to
 	p, err := spawn(func(line string) {
 		var entry map[string]json.RawMessage
-		if json.Unmarshal([]byte(line), &entry) == nil && string(entry["msg"]) == `"gateway started"` {
+		if json.Unmarshal([]byte(line), &entry) != nil {
+			return
+		}
+		switch string(entry["msg"]) {
+		case `"memory"`:
+			_ = json.Unmarshal([]byte(line), &bounds) // without it nothing is judged
+		case `"gateway started"`:
 			ready <- entry
 		}
 	}, binary, "run", "--config.file="+config)
@@ -115,7 +123,7 @@ func startGatewayProcess(ctx context.Context, binary, config string, tls bool) (
 	}
 	select {
 	case entry := <-ready:
-		g := &gatewayProcess{process: p, pid: p.cmd.Process.Pid}
+		g := &gatewayProcess{process: p, pid: p.cmd.Process.Pid, memory: bounds}
 		var httpAddr, grpcAddr []string
 		var admin string
 		err := errors.Join(json.Unmarshal(entry["http"], &httpAddr), json.Unmarshal(entry["grpc"], &grpcAddr), json.Unmarshal(entry["admin"], &admin))

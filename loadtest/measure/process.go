@@ -91,42 +91,50 @@ type Heap struct{ Bytes, Objects float64 }
 
 // ReadHeap reads go_memstats_* at a Prometheus metrics URL.
 func ReadHeap(ctx context.Context, url string) (h Heap, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	text, err := read(ctx, url)
 	if err != nil {
 		return h, err
+	}
+	return heap(text)
+}
+
+// ReadGauge reads a metric without labels at a Prometheus metrics URL.
+func ReadGauge(ctx context.Context, url, name string) (float64, error) {
+	text, err := read(ctx, url)
+	if err != nil {
+		return 0, err
+	}
+	return value(text, name)
+}
+
+func read(ctx context.Context, url string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return h, err
+		return "", err
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		return h, err
-	}
-	return heap(string(text))
+	return string(text), err
 }
 
 func heap(text string) (h Heap, err error) {
-	found := 0
+	if h.Bytes, err = value(text, "go_memstats_alloc_bytes_total"); err != nil {
+		return h, err
+	}
+	h.Objects, err = value(text, "go_memstats_mallocs_total")
+	return h, err
+}
+
+// value is that of a metric without labels.
+func value(text, name string) (float64, error) {
 	for line := range strings.Lines(text) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		var into *float64
-		switch name {
-		case "go_memstats_alloc_bytes_total":
-			into = &h.Bytes
-		case "go_memstats_mallocs_total":
-			into = &h.Objects
-		default:
-			continue
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(rest), 64)
 		}
-		if *into, err = strconv.ParseFloat(value, 64); err != nil {
-			return h, err
-		}
-		found++
 	}
-	if found != 2 {
-		return h, fmt.Errorf("%d of 2 metrics of go_memstats found", found)
-	}
-	return h, nil
+	return 0, fmt.Errorf("there is no metric %s", name)
 }
