@@ -177,11 +177,16 @@ func (w *relabeller) apply(d *reduction, s *stream, p *part, regular bool) (err 
 	return nil
 }
 
-// record is a line that is being put in order: its time, its stream, and where in that stream it is.
+// record is a line that is being put in order: its time, its stream, and where in that stream it is. The time is not a
+// moment, which would leave four bytes empty in each.
 type record struct {
-	at     moment
-	stream int32
-	from   int
+	seconds       int64
+	nanos, stream int32
+	from          int
+}
+
+func (r *record) before(o *record) bool {
+	return r.seconds < o.seconds || r.seconds == o.seconds && r.nanos < o.nanos
 }
 
 // records appends the lines of stream i that leave.
@@ -195,16 +200,20 @@ func (d *reduction) records(rs []record, i int32) []record {
 			continue
 		}
 		if n++; !d.isLost(n) {
-			rs = append(rs, record{entryTime(f.Data), i, from})
+			at := entryTime(f.Data)
+			rs = append(rs, record{at.seconds, at.nanos, i, from})
 		}
 	}
 	return rs
 }
 
 func entryTime(entry []byte) moment {
-	at := unset
+	at, n := plainEntry(entry)
+	if n == 0 {
+		at = unset
+	}
 	var f wire.Field
-	for len(entry) > 0 {
+	for entry = entry[n:]; len(entry) > 0; {
 		if entry = next(entry, &f); f.Num == entryTimestamp {
 			at, _ = readTime(f.Data) // the last one counts, as a whole
 		}
@@ -215,7 +224,7 @@ func entryTime(entry []byte) moment {
 // inOrder returns how many of the first of rs are in order.
 func inOrder(rs []record) int {
 	for i := 1; i < len(rs); i++ {
-		if rs[i].at.before(rs[i-1].at) {
+		if rs[i].before(&rs[i-1]) {
 			return i
 		}
 	}
@@ -234,7 +243,7 @@ func inTime(rs, spare []record) []record {
 			b := rest[:n]
 			from = rest[n:]
 			for len(a) > 0 && len(b) > 0 {
-				if b[0].at.before(a[0].at) {
+				if b[0].before(&a[0]) {
 					to, b = append(to, b[0]), b[1:]
 				} else {
 					to, a = append(to, a[0]), a[1:]

@@ -84,7 +84,7 @@ func (w *rewriter) entry(f *wire.Field, m *moved) error {
 			return nil
 		}
 	}
-	w.out = appendLen(wire.AppendTag(w.out, streamEntries, wire.Bytes), len(f.Data)+len(m.block))
+	w.out = appendLen(append(w.out, streamEntries<<3|byte(wire.Bytes)), len(f.Data)+len(m.block))
 	w.out = append(append(w.out, f.Data...), m.block...)
 	w.bytes += m.bytes
 	return nil

@@ -224,17 +224,24 @@ func labelsOf(msg []byte, regular bool) (text []byte) {
 	return text
 }
 
-// next is wire.Next for what was found well formed when the push was walked. Nearly all of that is small fields of bytes.
+// next is wire.Next for what was found well formed when the push was walked. Nearly all of that is small fields of bytes,
+// whose length takes one byte or two.
 func next(msg []byte, f *wire.Field) (rest []byte) {
-	if tag := msg[0]; tag < 0x80 && tag&7 == byte(wire.Bytes) {
-		size, width := wire.Uvarint(msg[1:])
-		from := 1 + width
-		end := from + int(size)
-		f.Num, f.Type, f.Data, f.Raw = int32(tag>>3), wire.Bytes, msg[from:end:end], msg[:end:end]
-		return msg[end:]
+	tag := msg[0]
+	if tag >= 0x80 || tag&7 != byte(wire.Bytes) {
+		rest, _ = wire.Next(msg, f)
+		return rest
 	}
-	rest, _ = wire.Next(msg, f)
-	return rest
+	from, end := 2, 2+int(msg[1])
+	if msg[1] >= 0x80 {
+		if from, end = 3, 3+int(msg[1]&0x7f)+int(msg[2])<<7; msg[2] >= 0x80 {
+			size, width := wire.Uvarint(msg[1:])
+			from = 1 + width
+			end = from + int(size)
+		}
+	}
+	f.Num, f.Type, f.Data, f.Raw = int32(tag>>3), wire.Bytes, msg[from:end:end], msg[:end:end]
+	return msg[end:]
 }
 
 // countEntries counts the lines of a stream.

@@ -465,11 +465,11 @@ func TestInTime(t *testing.T) {
 			if now += r.Int64N(3); r.IntN(1+n%23) == 0 {
 				now = r.Int64N(20)
 			}
-			rs[i] = record{at: moment{now / 2, int32(now % 2)}, from: i}
+			rs[i] = record{seconds: now / 2, nanos: int32(now % 2), from: i}
 		}
 		want := slices.Clone(rs)
 		slices.SortStableFunc(want, func(a, b record) int {
-			return cmp.Or(cmp.Compare(a.at.seconds, b.at.seconds), cmp.Compare(a.at.nanos, b.at.nanos))
+			return cmp.Or(cmp.Compare(a.seconds, b.seconds), cmp.Compare(a.nanos, b.nanos))
 		})
 		if got := inTime(rs, make([]record, 0, n)); !slices.Equal(got, want) {
 			t.Fatalf("%d records: %v, want %v", n, got, want)

@@ -145,7 +145,9 @@ func (w *rewriter) merged(n int, text []byte) (err error) {
 			return err
 		}
 	}
-	w.others(int32(n))
+	if w.batch.others {
+		w.others(int32(n))
+	}
 	w.out = wire.CloseMessage(w.out, mark)
 	return nil
 }

@@ -226,10 +226,6 @@ type moment struct {
 // unset is what Loki takes an entry without a timestamp for.
 var unset = moment{seconds: minSeconds}
 
-func (m moment) before(o moment) bool {
-	return m.seconds < o.seconds || m.seconds == o.seconds && m.nanos < o.nanos
-}
-
 func readTime(msg []byte) (moment, error) {
 	var f wire.Field
 	var m moment
