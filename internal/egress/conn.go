@@ -3,17 +3,22 @@ package egress
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptrace"
+	"time"
 )
 
-// conn is a connection to an upstream on which a push leaves in one system call. net/http alone needs at least two: it
+// conn is a connection to an upstream over HTTP/1 on which a push leaves in one system call. net/http alone needs at least two: it
 // sends the head of a request first, because it cannot know that the body will not keep it waiting, and then copies the
 // body through a buffer of 32 KiB, piece by piece. Here the body is in memory, so it is announced as soon as the connection
 // is known, and is written with the head. Nothing is held back for that: when Write returns, what it was given has been sent.
+// Over TLS each record of 16 KiB is a call of its own, and what is spared is the copying, and for small pushes a record.
 type conn struct {
-	*net.TCPConn
+	net.Conn // a *net.TCPConn, which writes several parts at once, or a *tls.Conn, which writes them one by one
+	tls      bool
 
 	// One goroutine at a time uses what follows: the push until net/http's writer has its request, the writer from then on.
 	next  *body       // the body of the request whose head is written next; nil: none was announced
@@ -22,15 +27,51 @@ type conn struct {
 	err   error       // why no more
 	parts [3][]byte   // what of a push leaves at once
 	iov   net.Buffers // parts; a field, since a variable would be an allocation
+	small []byte      // parts over TLS, joined to make one record; at most maxJoined
 }
 
-// dialConn is dial for connections on which net/http writes requests.
-func dialConn(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := dial(ctx, network, address)
-	if tcp, ok := c.(*net.TCPConn); ok {
-		return &conn{TCPConn: tcp}, err
+const maxJoined = 4 << 10
+
+// useConns lets t open connections that are conns, but for those on which it is to find out whether upstream speaks HTTP/2.
+// Behind a proxy TLS stays net/http's own.
+func useConns(t *http.Transport, http2 bool) {
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &conn{Conn: c}, nil
 	}
-	return c, err
+	if http2 {
+		return
+	}
+	t.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dialTLS(ctx, network, address, t.TLSClientConfig, t.TLSHandshakeTimeout)
+		if err != nil {
+			return nil, err
+		}
+		return &conn{Conn: c, tls: true}, nil
+	}
+}
+
+// dialTLS does what net/http does where it is given no DialTLSContext.
+func dialTLS(ctx context.Context, network, address string, cfg *tls.Config, timeout time.Duration) (*tls.Conn, error) {
+	raw, err := dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	cfg = cfg.Clone()
+	if cfg.ServerName == "" {
+		cfg.ServerName, _, _ = net.SplitHostPort(address) // it has been dialled: it is well formed
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c := tls.Client(raw, cfg)
+	if err := c.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // announcing returns ctx for a request whose bodies are bs: the connection that it will go out on learns of its body.
@@ -49,24 +90,35 @@ var endOfHead = []byte("\r\n\r\n")
 func (c *conn) Write(p []byte) (int, error) {
 	// A head larger than net/http's buffer comes in several parts, of which the body follows the last.
 	if c.next == nil || !bytes.HasSuffix(p, endOfHead) {
-		return c.TCPConn.Write(p)
+		return c.Conn.Write(p)
 	}
 	b := c.next
 	c.next = nil
 	prefix, rest, ok := b.lend()
 	if !ok {
-		return c.TCPConn.Write(p) // the push is over; net/http will see that too
+		return c.Conn.Write(p) // the push is over; net/http will see that too
 	}
 	defer b.giveBack()
-	c.parts = [...][]byte{p, prefix, rest}
-	c.iov = c.parts[:]
-	n, err := c.iov.WriteTo(c.TCPConn)
-	c.parts = [3][]byte{}
+	n, err := c.writeAll(p, prefix, rest)
 	if n < int64(len(p)) {
 		return int(n), err
 	}
 	c.ahead, c.n, c.err = b, n-int64(len(p)), err
 	return len(p), nil
+}
+
+// writeAll writes head, prefix and rest in as few system calls as the connection allows.
+func (c *conn) writeAll(head, prefix, rest []byte) (int64, error) {
+	if c.tls && len(head)+len(prefix)+len(rest) <= maxJoined {
+		c.small = append(append(append(c.small[:0], head...), prefix...), rest...)
+		n, err := c.Conn.Write(c.small)
+		return int64(n), err
+	}
+	c.parts = [...][]byte{head, prefix, rest}
+	c.iov = c.parts[:]
+	n, err := c.iov.WriteTo(c.Conn)
+	c.parts = [3][]byte{} // they are another push's by now
+	return n, err
 }
 
 // ReadFrom implements io.ReaderFrom, by which net/http has a body of known length sent once its head is.
@@ -75,5 +127,5 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 		c.ahead = nil
 		return c.n, c.err
 	}
-	return c.TCPConn.ReadFrom(r)
+	return io.Copy(struct{ io.Writer }{c.Conn}, r)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -22,14 +23,14 @@ func pipe(t *testing.T) (*conn, *net.TCPConn) {
 		accepted <- c
 		<-t.Context().Done()
 	})
-	c, err := dialConn(t.Context(), "tcp", strings.TrimPrefix(base, "http://"))
+	c, err := dial(t.Context(), "tcp", strings.TrimPrefix(base, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
 	peer := <-accepted
 	_ = peer.SetDeadline(time.Now().Add(patience))
-	return c.(*conn), peer
+	return &conn{Conn: c}, peer
 }
 
 func TestHeadAndBodyLeaveTogether(t *testing.T) {
@@ -161,19 +162,22 @@ func TestAPushIsOneWrite(t *testing.T) {
 // Bodies arrive once and whole, however long heads and bodies are and whatever stands between.
 func TestBodiesArriveWhole(t *testing.T) {
 	lengths := make(chan int64, 1)
-	srv := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+	count := func(_ http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
 		if err != nil || n != r.ContentLength {
 			t.Errorf("%d bytes of %d, %v", n, r.ContentLength, err)
 		}
 		lengths <- n
-	})
+	}
+	srv := serve(t, count)
 	proxy, _ := url.Parse(srv.URL)
 	direct := upstreamAt(t, srv.URL)
 	proxied := upstreamAt(t, "http://upstream.invalid/push", withHTTP(promconfig.HTTPClientConfig{
 		ProxyConfig: promconfig.ProxyConfig{ProxyURL: promconfig.URL{URL: proxy}},
 	}))
-	for _, u := range []*Upstream{direct, proxied} {
+	secure := httptest.NewTLSServer(http.HandlerFunc(count))
+	t.Cleanup(secure.Close)
+	for _, u := range []*Upstream{direct, proxied, upstreamAt(t, secure.URL, withHTTP(trusting(secure)))} {
 		for _, agent := range []string{"", strings.Repeat("a", 4<<10), strings.Repeat("a", 9<<10)} {
 			for _, size := range []int{0, 1, 5000, 3 << 20} {
 				l := lend(t, size)

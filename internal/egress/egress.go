@@ -139,7 +139,7 @@ func httpTransport(cfg promconfig.HTTPClientConfig, name string) (http.RoundTrip
 	// Where nothing has to be added to requests the library returns its transport as it is. It dials through a wrapper then
 	// that counts connections, which nobody reads here, and that would hide what a conn can do.
 	if t, ok := rt.(*http.Transport); ok {
-		t.DialContext = dialConn
+		useConns(t, cfg.EnableHTTP2)
 	}
 	return rt, err
 }
