@@ -146,6 +146,7 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	ro := relabel.Options{ReadOnly: []string{"resource.", "scope."}}
+	f(rules(`[{regex: 'a|resource\.a|scope\.name', action: labeldrop}]`), ro, "a=1 b=2 resource.a=2 scope.name=3", "b=2 resource.a=2 scope.name=3", "", 0)
 	f(rules(`[{regex: '.*', action: labeldrop}]`), ro, "a=1 resource.a=2 scope.name=3", "resource.a=2 scope.name=3", "", 0)
 	f(rules(`[{regex: 'a', action: labelkeep}]`), ro, "a=1 b=1 resource.a=2", "a=1 resource.a=2", "", 0)
 	f(rules(`[{regex: '(.*)', replacement: 'resource.$1', action: labelmap}]`), ro, "a=1 resource.a=2", "a=1 resource.a=2", "", 0)

@@ -15,8 +15,12 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 )
 
-// maxTable is how many words of a rule get their answers beforehand, from the regexp machine.
-const maxTable = 256
+const (
+	// maxTable is how many words of a rule get their answers beforehand, from the regexp machine.
+	maxTable = 256
+	// namesToFind is up to how many names are found sooner one by one than by asking about each that is there.
+	namesToFind = 3
+)
 
 // rule is one rule, compiled. It never changes, its memo aside.
 type rule struct {
@@ -58,6 +62,9 @@ func compile(c *prom.Config, readOnly []string) *rule {
 		}
 	case prom.Keep, prom.Drop, prom.LabelKeep, prom.LabelDrop:
 		r.answerWith(func(text string) answer { return answer{matched: r.cfg.Regex.MatchString(text)} })
+		if c.Action == prom.LabelDrop {
+			r.dropByName()
+		}
 	case prom.LabelMap:
 		r.target = newTemplate(c.Replacement, c.Regex.SubexpNames())
 		r.answerWith(r.mapName)
@@ -137,6 +144,20 @@ func (r *rule) simplify() {
 	}
 	if value, fixed := r.value.fixed(); ok && fixed && r.pattern != nil && r.pattern.all {
 		r.run = func(s *Scratch) bool { s.put(name, value); return true }
+	}
+}
+
+// dropByName lets a labeldrop rule that means a few names look for those, in place of asking about every name that there is.
+func (r *rule) dropByName() {
+	if r.pattern == nil || r.pattern.all || len(r.pattern.globs) > 0 || len(r.pattern.words.few) > namesToFind || r.pattern.words.many != nil {
+		return
+	}
+	names := slices.DeleteFunc(r.pattern.words.list(), r.isReadOnly)
+	r.run = func(s *Scratch) bool {
+		for _, name := range names {
+			s.del(name)
+		}
+		return true
 	}
 }
 
