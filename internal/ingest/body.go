@@ -86,12 +86,16 @@ func ends(r io.Reader) error {
 	}
 }
 
-// nextSize is the room for a body of which n bytes have come. It at most quadruples what the sender has really sent.
+// nextSize is the room for a body of which n bytes have come. It at most quadruples what the sender has really sent, or
+// is the last step, of at most eight times: each step copies what is there, and most bodies are under 512 KiB.
 func nextSize(n int, declared int64) int {
-	if declared > int64(n) {
-		return min(4*n, int(declared))
+	switch {
+	case declared <= int64(n):
+		return 2 * n
+	case declared <= 8*int64(n):
+		return int(declared)
 	}
-	return 2 * n
+	return 4 * n
 }
 
 func tooLarge(n int64, limit int, key, what string) *fault.Error {

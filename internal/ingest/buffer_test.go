@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -141,6 +142,35 @@ func TestBufferComesBackEmpty(t *testing.T) {
 		b.B = append(b.B, "something"...)[:4]
 		b.Release()
 	}
+}
+
+// TestPoolGivesBack: what a burst has taken goes back to the collector while nobody asks for it, in two rounds of it.
+func TestPoolGivesBack(t *testing.T) {
+	var p Pool
+	inUse := func() int {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	const pushes, size = 64, 1 << 20
+	before := inUse()
+	var lent []*Buffer
+	for range pushes {
+		lent = append(lent, p.get(size))
+	}
+	if burst := inUse() - before; burst < pushes*size {
+		t.Errorf("%d bytes are in use, want at least the %d that are lent", burst, pushes*size)
+	}
+	for _, b := range lent {
+		b.Release()
+	}
+	clear(lent)
+	if kept := inUse() - before; kept > 4*size {
+		t.Errorf("%d bytes of %d are kept after the burst", kept, pushes*size)
+	}
+	runtime.KeepAlive(&p)
 }
 
 func TestPoolConcurrently(t *testing.T) {
