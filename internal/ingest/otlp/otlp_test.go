@@ -204,8 +204,8 @@ func TestLikePdata(t *testing.T) {
 				check(t, ref, ref.example(n), ingest.Content{})
 			}
 			r := rand.New(rand.NewPCG(1, 2))
-			for range 300 {
-				proto, json := ref.random(r, r.IntN(60))
+			for range 150 {
+				proto, json := ref.random(r, r.IntN(40))
 				check(t, ref, proto, ingest.Content{})
 				check(t, ref, json, ingest.Content{JSON: true})
 			}

@@ -1,8 +1,6 @@
 package otlp
 
 import (
-	"encoding/binary"
-
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
@@ -84,22 +82,8 @@ type pointAt struct {
 
 // field reads the first field of msg into f, but for f.Raw, and returns what follows. It is for what walk has checked.
 func field(msg []byte, f *wire.Field) (rest []byte) {
-	if len(msg) > 8 && msg[0] < 0x80 {
-		// Nearly all fields: a tag of one byte, and a length of one or two.
-		switch wire.Type(msg[0] & 7) {
-		case wire.Bytes:
-			n, head := int(msg[1]), 2
-			if n >= 0x80 {
-				n, head = n&0x7f|int(msg[2])<<7, 3
-			}
-			if n < 0x80<<7 && n <= len(msg)-head {
-				f.Num, f.Type, f.Data = int32(msg[0]>>3), wire.Bytes, msg[head:head+n]
-				return msg[head+n:]
-			}
-		case wire.Fixed64:
-			f.Num, f.Type, f.Int = int32(msg[0]>>3), wire.Fixed64, binary.LittleEndian.Uint64(msg[1:])
-			return msg[9:]
-		}
+	if rest, ok := quick(msg, f); ok {
+		return rest
 	}
 	return sound(wire.Next(msg, f))
 }

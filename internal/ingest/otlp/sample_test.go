@@ -281,8 +281,8 @@ func randomRules(r *rand.Rand) (choice []labels.Label, rules *ingest.TraceRules)
 func TestSampling(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	var sum outcome
-	for range 1000 {
-		req := ptraceotlp.NewExportRequestFromTraces(randomSpans(r, r.IntN(60)))
+	for range 500 {
+		req := ptraceotlp.NewExportRequestFromTraces(randomSpans(r, r.IntN(40)))
 		stamps, rules := randomRules(r)
 		proto, o := sample(t, must(req.MarshalProto()), ingest.Content{}, stamps, rules)
 		json, _ := sample(t, must(req.MarshalJSON()), ingest.Content{JSON: true}, stamps, rules)

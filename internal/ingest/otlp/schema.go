@@ -4,8 +4,9 @@ package otlp
 type kind uint8
 
 const (
-	scalar kind = iota // not a message
-	leaf               // a message that holds no messages
+	scalar   kind = iota // not a message
+	leaf                 // a message that holds no messages
+	identity             // bytes that walker.span looks at
 
 	tracesRequest
 	resourceSpans
@@ -80,7 +81,7 @@ var messages = [...]message{
 	tracesRequest: {sub: [16]kind{1: resourceSpans}, down: 1 << 1},
 	resourceSpans: {sub: [16]kind{0: scopeSpans, 1: resource, 2: scopeSpans}, down: 1 << 1, owner: true},
 	scopeSpans:    {sub: [16]kind{1: scope, 2: span}},
-	span:          {sub: [16]kind{9: keyValue, 11: spanEvent, 13: spanLink, 15: leaf}, item: true},
+	span:          {sub: [16]kind{1: identity, 2: identity, 4: identity, 9: keyValue, 11: spanEvent, 13: spanLink, 15: leaf}, item: true},
 	spanEvent:     {sub: [16]kind{3: keyValue}},
 	spanLink:      {sub: [16]kind{4: keyValue}},
 

@@ -120,19 +120,14 @@ func (w *walker) scopeSpans(msg []byte, t *tally) (err error) {
 // span walks one span and returns what its ids are like.
 func (w *walker) span(msg []byte) (ids ids, err error) {
 	m := &messages[span]
-	for len(msg) > 0 {
-		var num int32
-		var data []byte
-		isBytes := true
-		if len(msg) > 1 && msg[0] < 0x80 && wire.Type(msg[0]&7) == wire.Bytes && msg[0] > 7 && int(msg[1]) < min(0x80, len(msg)-1) {
-			end := 2 + int(msg[1]) // as in walk
-			num, data, msg = int32(msg[0]>>3), msg[2:end], msg[end:]
-		} else {
-			if msg, err = w.next(msg); err != nil {
-				return 0, err
-			}
-			num, data, isBytes = w.field.Num, w.field.Data, w.field.Type == wire.Bytes
+	for {
+		if msg = m.skim(msg, 0); len(msg) == 0 {
+			return ids, nil
 		}
+		if msg, err = w.next(msg); err != nil {
+			return 0, err
+		}
+		num, data, isBytes := w.field.Num, w.field.Data, w.field.Type == wire.Bytes
 		switch num {
 		case 1:
 			ids.traceID(data, isBytes)
@@ -154,11 +149,13 @@ func (w *walker) span(msg []byte) (ids ids, err error) {
 			}
 		}
 	}
-	return ids, nil
 }
 
-// next reads the first field of msg into w.field.
+// next reads the first field of msg into w.field, but for w.field.Raw.
 func (w *walker) next(msg []byte) (rest []byte, err error) {
+	if rest, ok := quick(msg, &w.field); ok {
+		return rest, nil
+	}
 	if wire.Type(msg[0]&7) == wire.StartGroup {
 		return nil, errGroup
 	}
