@@ -2,7 +2,7 @@
 SHELL := bash
 GO ?= go
 
-.PHONY: test tools lint unit race integration deploy image fuzz build clean
+.PHONY: test test-clients tools lint unit race integration deploy image fuzz bench results build clean
 
 test: tools lint unit race integration deploy image ## everything CI checks; installs what it needs
 
@@ -29,6 +29,9 @@ integration: ## real clients and servers around the real binary
 deploy: ## the chart, the manifests, the rules and the senders' settings
 	test/deploy/run.sh
 
+test-clients: ## agents with the files of deploy/clients; a quarter of an hour to build, so not a part of test
+	test/deploy/agents.sh
+
 image: ## the Dockerfile, built and run as Kubernetes does
 	test/image/run.sh
 
@@ -38,6 +41,17 @@ fuzz: ## every fuzz target for FUZZTIME each
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; \
 	  done; done
+
+BENCHTIME ?= 200ms
+bench: ## what each stage costs, beside the parts it cannot do without
+	@set -o pipefail; pkgs="$$(grep -rl --include=*_test.go 'func BenchmarkStages(' internal | xargs -r -n1 dirname | sort -u | sed 's,^,./,')"; \
+	  test -n "$$pkgs" || { echo "no package has BenchmarkStages"; exit 1; }; \
+	  $(GO) test -run '^$$' -bench '^BenchmarkStages$$' -benchtime $(BENCHTIME) -count 3 -p 1 $$pkgs | $(GO) run ./loadtest stages
+
+results: ## loadtest/results and what README.md quotes of them; twenty minutes on a machine that does nothing else
+	$(GO) run ./loadtest -scenario all -floor -out loadtest/results
+	$(GO) run ./loadtest compare -out loadtest/results
+	$(GO) run ./loadtest quote
 
 clean:
 	rm -rf gateway .tools

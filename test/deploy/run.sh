@@ -164,6 +164,7 @@ test/integration/install.sh # Prometheus
 [ -z "$(gofmt -l deploy/clients)" ] || fail "not gofmt-ed: $(gofmt -l deploy/clients)"
 (cd deploy/clients/go && go vet ./... && go build -o "$work/checkout" .)
 (cd test/deploy/otelcol && go vet ./... && go build -o "$work/otelcol" .)
-go vet -tags clients ./test/deploy/clients
-VMAGENT=$VMAGENT CHECKOUT=$work/checkout OTELCOL=$work/otelcol go test -count=1 -timeout 5m -tags clients ./test/deploy/clients
+(cd test/deploy/jaeger && go vet ./... && go build -o "$work/jaeger" .)
+go vet -tags clients,agents ./test/deploy/clients
+VMAGENT=$VMAGENT CHECKOUT=$work/checkout OTELCOL=$work/otelcol JAEGER=$work/jaeger go test -count=1 -timeout 5m -tags clients ./test/deploy/clients
 echo "deploy: PASS"

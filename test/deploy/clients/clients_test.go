@@ -44,6 +44,7 @@ func newStage(t *testing.T) *stage {
 	s.cloud = fakecloud.New(fakecloud.Options{Instances: []fakecloud.Instance{
 		{User: "1", Name: "metrics", Endpoint: fakecloud.Prometheus, Tokens: []string{cloudToken}},
 		{User: "2", Name: "otlp", Endpoint: fakecloud.OTLP, Tokens: []string{cloudToken}},
+		{User: "3", Name: "logs", Endpoint: fakecloud.Loki, Tokens: []string{cloudToken}},
 	}})
 	if err := s.cloud.Start(); err != nil {
 		t.Fatal(err)
@@ -59,11 +60,16 @@ server:
   drain_delay: 0s
 environments:
   prod:
-    clients: {app: {bearer_token_file: client}, legacy: {}}
+    clients:
+      app: {bearer_token_file: client}
+      legacy: {}
+      shop: {basic_auth: {username: shop, password_file: client}}
+      telegraf: {basic_auth: {username: telegraf, password_file: client}}
     upstreams:
       prometheus: {url: "%[1]s%[2]s", basic_auth: {username: "1", password_file: cloud}}
       otlp: {url: "%[1]s%[3]s", basic_auth: {username: "2", password_file: cloud}}
-`, s.cloud.URL(), fakecloud.Prometheus, strings.TrimSuffix(fakecloud.OTLP, "/v1/")))
+      loki: {url: "%[1]s%[4]s", basic_auth: {username: "3", password_file: cloud}}
+`, s.cloud.URL(), fakecloud.Prometheus, strings.TrimSuffix(fakecloud.OTLP, "/v1/"), fakecloud.Loki))
 	cfg, err := config.Load(filepath.Join(s.dir, "gateway.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -207,16 +213,21 @@ func TestVmagent(t *testing.T) {
 	s.stored(fakecloud.Prometheus, 50)
 }
 
-// sdkEnv are the variables of otel-sdk.env, for an endpoint.
-func (s *stage) sdkEnv(endpoint string) []string {
+// variables are those of a snippet that sets some.
+func (s *stage) variables(name string, places ...string) (env []string) {
 	s.Helper()
-	var env []string
-	for _, line := range strings.Split(s.snippet("otel-sdk.env", "telemetry-gateway.telemetry.svc:4318", endpoint, "GATEWAY_TOKEN", clientToken), "\n") {
+	for _, line := range strings.Split(s.snippet(name, places...), "\n") {
 		if line != "" && !strings.HasPrefix(line, "#") {
 			env = append(env, line)
 		}
 	}
 	return env
+}
+
+// sdkEnv are the variables of otel-sdk.env, for an endpoint.
+func (s *stage) sdkEnv(endpoint string) []string {
+	s.Helper()
+	return s.variables("otel-sdk.env", "telemetry-gateway.telemetry.svc:4318", endpoint, "GATEWAY_TOKEN", clientToken)
 }
 
 func TestGoSDK(t *testing.T) {
@@ -239,6 +250,18 @@ func TestCollector(t *testing.T) {
 	s.listens(endpoint)
 	s.run(s.sdkEnv(endpoint), s.built("CHECKOUT"))
 	s.stored(fakecloud.OTLP, 2)
+}
+
+// TestJaeger: the library has no other settings than these variables.
+func TestJaeger(t *testing.T) {
+	s := newStage(t)
+	s.run(s.variables("jaeger.env", "telemetry-gateway.telemetry.svc:14268", s.at.HTTP[0], "GATEWAY_PASSWORD", clientToken), s.built("JAEGER"))
+	s.stored(fakecloud.OTLPTraces, 1)
+	resource := s.cloud.Pushes("", fakecloud.OTLPTraces)[0].Traces.ResourceSpans().At(0)
+	service, _ := resource.Resource().Attributes().Get("service.name")
+	if name := resource.ScopeSpans().At(0).Spans().At(0).Name(); name != "place order" || service.Str() != "checkout" {
+		t.Errorf("span %q of service %q arrived", name, service.Str())
+	}
 }
 
 // TestZipkin posts to the pinned port without credentials, as reporters do.
