@@ -62,7 +62,7 @@ func (g *grouping) each(f func(shard int, order []uint32) bool) {
 }
 
 // probe visits those of keys that order names, all of this shard. It looks where a number of them should be before it
-// visits any, in loops that are short and have no branch that could go either way: so the processor waits for the memory
+// visits any, in loops that are short and have no branch that often goes either way: so the processor waits for the memory
 // of many at once.
 func (s *shard) probe(t *Table, keys []labels.Key, order []uint32, visit func(i int, e *Entry)) {
 	s.mu.Lock()
@@ -72,8 +72,8 @@ func (s *shard) probe(t *Table, keys []labels.Key, order []uint32, visit func(i 
 		return
 	}
 	var (
-		slots [ahead]*slot  // the first slot of the key's home group with its tag
-		wrong [ahead]uint64 // 0: that slot is the key's, as it is for nine of ten
+		slots [ahead]*slot  // the first slot with the key's tag
+		wrong [ahead]uint64 // 0: that slot is the key's, as it nearly always is
 	)
 	for len(order) > 0 {
 		some := order[:min(len(order), ahead)]
@@ -82,6 +82,12 @@ func (s *shard) probe(t *Table, keys []labels.Key, order []uint32, visit func(i 
 			k := t.cut(keys[i])
 			g := home(k.Lo, len(s.ctrl))
 			m := match(s.ctrl[g], tagOf(k))
+			for m == 0 && !hasEmpty(s.ctrl[g]) { // for one of ten, and of words that are near
+				if g++; g == len(s.ctrl) {
+					g = 0
+				}
+				m = match(s.ctrl[g], tagOf(k))
+			}
 			slots[j], wrong[j] = s.slot(slotOf(g, m|1<<63)), ^(m|-m)>>63 // without a match: the last slot, and 1
 		}
 		for j, i := range some {
