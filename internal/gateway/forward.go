@@ -15,7 +15,7 @@ import (
 
 // forward sends the push in form f and reads upstream's answer.
 func (g *Gateway) forward(p *push, x *exit, batch ingest.Batch, f *ingest.Form) (ingest.Answer, error) {
-	edit := ingest.Edit{Form: f, Stamps: p.client.stamps[p.protocol.Signal], Charge: p.chargeBuilt}
+	edit := ingest.Edit{Form: f, Stamps: p.client.stamps[p.protocol.Signal], Charge: p.built}
 	if p.protocol.Signal == ingest.Traces {
 		edit.Traces = p.client.traces
 	}

@@ -78,7 +78,7 @@ func (d *door) handle(w http.ResponseWriter, r *http.Request, protocol *ingest.P
 	if err == nil {
 		reply := protocol.Accept(p.content, answer)
 		d.record(p, reply.Status, nil)
-		d.write(w, reply)
+		d.write(p, w, reply)
 		return
 	}
 	e := p.fault(err)
@@ -95,24 +95,22 @@ func (d *door) handle(w http.ResponseWriter, r *http.Request, protocol *ingest.P
 	if e.After > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(seconds(e.After)))
 	}
-	d.write(w, reply)
+	d.write(p, w, reply)
 }
 
 func (d *door) newPush(w http.ResponseWriter, r *http.Request, protocol *ingest.Protocol) *push {
-	conn := http.NewResponseController(w)
 	p := &push{
 		ctx: r.Context(), protocol: protocol, header: r.Header,
 		credentials: tenant.Credentials{Authorization: r.Header["Authorization"], TLS: r.TLS, Pinned: d.listener.pinned(d.state.Load())},
-		reader:      r.Body, declared: r.ContentLength, start: time.Now(), pool: &d.pool,
-		// Left in place, the deadline would end the watch for a sender that goes away, and look like one that did.
-		arrived: func() { _ = conn.SetReadDeadline(time.Time{}) },
+		reader:      r.Body, declared: r.ContentLength, start: time.Now(), pool: &d.pool, conn: http.NewResponseController(w),
 	}
-	_ = conn.SetReadDeadline(p.start.Add(d.state.Load().requestTimeout))
+	p.built = p.chargeBuilt
+	_ = p.conn.SetReadDeadline(p.start.Add(d.state.Load().requestTimeout))
 	return p
 }
 
 // write sends a reply. That the sender may be gone by now changes nothing: what became of the push is decided.
-func (d *door) write(w http.ResponseWriter, reply ingest.Reply) {
+func (d *door) write(p *push, w http.ResponseWriter, reply ingest.Reply) {
 	h := w.Header()
 	if d.phase.Load() != serving {
 		// The push may have begun before the gateway was told to leave. A connection that it left open would be closed
@@ -130,7 +128,7 @@ func (d *door) write(w http.ResponseWriter, reply ingest.Reply) {
 	if reply.Status != http.StatusNoContent {
 		h.Set("Content-Length", strconv.Itoa(len(reply.Body)))
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	_ = p.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.WriteHeader(reply.Status)
 	_, _ = w.Write(reply.Body)
 }

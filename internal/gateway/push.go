@@ -26,8 +26,7 @@ type push struct {
 	declared    int64 // length of the body as announced, -1 if it was not
 	start       time.Time
 	callerLimit time.Time // when the caller gives up; zero if it did not say
-	// arrived is called when the body has been read whole.
-	arrived func()
+	conn        *http.ResponseController
 	// begin, where set, is called once the sender is known and before a byte of the body is read. It reads the gRPC prefix.
 	begin func(*ingest.Content) error
 
@@ -48,6 +47,7 @@ type push struct {
 	stock       *ingest.Stock  // what decoding builds in, until the push is packed
 	whole       bool           // the body was read to its end
 	weight      int            // bytes charged for what decoding has built
+	built       ingest.Charge  // chargeBuilt, which each use would allocate anew
 	entry       entry          // what will be booked
 	unnamed     int            // spans without a service.name
 	held        reduce.Outcome // what rules and guard held back
@@ -91,7 +91,8 @@ func (p *push) chargeBuilt(n int) *fault.Error {
 // received books the bytes that came.
 func (p *push) received() {
 	p.whole, p.entry.receivedBytes = true, len(p.body.B)
-	p.arrived()
+	// Left in place, the deadline would end the watch for a sender that goes away, and look like one that did.
+	_ = p.conn.SetReadDeadline(time.Time{})
 }
 
 // content of the push without compression.
@@ -116,7 +117,7 @@ func (p *push) read() (batch ingest.Batch, err error) {
 	if p.stock == nil {
 		p.stock = p.pool.Stock()
 	}
-	p.content.Charge, p.content.Stock = p.chargeBuilt, p.stock
+	p.content.Charge, p.content.Stock = p.built, p.stock
 	p.content.Reducer = p.beginReduction()
 	return p.protocol.Decode(raw, p.content)
 }

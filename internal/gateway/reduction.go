@@ -48,7 +48,7 @@ func (p *push) beginReduction() *ingest.Reducer {
 	if p.policy.reduce == nil {
 		return nil
 	}
-	p.reduction = p.policy.reduce.Begin(p.start, p.view(), p.chargeBuilt)
+	p.reduction = p.policy.reduce.Begin(p.start, p.view(), p.built)
 	p.reduction.Most = mostShown * p.bounds().DecodedBytes
 	return &p.reduction.Reducer
 }
