@@ -63,7 +63,7 @@ func (m *merger) seatAll(known *seats) bool {
 		if isStamp {
 			m.stamp(same)
 		} else {
-			m.dst = m.appendAdded(m.dst, m.add[0])
+			m.bring(&m.add[0])
 			m.add = m.add[1:]
 		}
 	}
@@ -101,6 +101,16 @@ func (m *merger) stamp(overwrites bool) {
 	}
 }
 
+// bring writes a label that comes by the Change.
+func (m *merger) bring(l *labels.Label) {
+	if m.v2 == nil {
+		m.dst = appendLabel(m.dst, bytesOf(l.Name), bytesOf(l.Value))
+		return
+	}
+	name, value := m.v2.news.label(l)
+	m.dst = appendRefs(m.dst, label{nameRef: name, valueRef: value})
+}
+
 func (m *merger) keeps() bool { return m.change == nil || m.change.Keeps(m.view) }
 
 // more says whether a label begins at at.
@@ -132,13 +142,13 @@ func (m *merger) flush() {
 
 // end is where the label at at ends.
 func (m *merger) end(at int) int {
-	if m.v2 != nil {
-		_, at, _ = shortUvarint(m.msg, at)
-		_, at, _ = shortUvarint(m.msg, at)
-		return at
+	if m.v2 == nil {
+		n, at, _ := shortUvarint(m.msg, at+1)
+		return at + int(n)
 	}
-	n, at, _ := shortUvarint(m.msg, at+1)
-	return at + int(n)
+	_, at, _ = shortUvarint(m.msg, at)
+	_, at, _ = shortUvarint(m.msg, at)
+	return at
 }
 
 // name is that of the label at at.
@@ -150,13 +160,6 @@ func (m *merger) name(at int) []byte {
 	n, at, _ := shortUvarint(m.msg, at+1)
 	name, _ := readLabel(m.msg[at : at+int(n)])
 	return name
-}
-
-func (m *merger) appendAdded(dst []byte, l labels.Label) []byte {
-	if m.v2 != nil {
-		return m.v2.appendNew(dst, l)
-	}
-	return appendLabel(dst, bytesOf(l.Name), bytesOf(l.Value))
 }
 
 // shortUvarint reads the varint at at, and says where it ends. It is for what rarely takes more than two bytes.

@@ -2,7 +2,9 @@ package remotewrite
 
 import (
 	"slices"
+	"unsafe"
 
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
@@ -11,6 +13,30 @@ type news struct {
 	names *symbols
 	// refs are their places in the table of the push, by their places in names.
 	refs []uint32
+	// recent are refs of labels of Changes that were asked for last: neighbours have the same.
+	recent recent
+}
+
+// recent is what is known of some labels of Changes, by where they stand. No Change changes while a push lasts.
+type recent [16]known
+
+type known struct {
+	label       *labels.Label
+	name, value uint32
+}
+
+// of is where l would be known.
+func (r *recent) of(l *labels.Label) *known {
+	return &r[uintptr(unsafe.Pointer(l))/unsafe.Sizeof(*l)%uintptr(len(r))]
+}
+
+// label returns the refs of l, which is among them.
+func (n *news) label(l *labels.Label) (name, value uint32) {
+	r := n.recent.of(l)
+	if r.label != l {
+		r.label, r.name, r.value = l, n.ref(bytesOf(l.Name)), n.ref(bytesOf(l.Value))
+	}
+	return r.name, r.value
 }
 
 // ref is the place of s, which is among them.
@@ -28,7 +54,7 @@ func (n *news) ref(s []byte) uint32 {
 // resolve gives all strings that come refs, unless there is no room: to symbols that the table has, else to new ones at its end.
 func (b *batchV2) resolve(stamps []label) (ok bool) {
 	n := &b.news
-	n.refs = n.refs[:0]
+	n.refs, n.recent = n.refs[:0], recent{}
 	if len(stamps) == 0 && b.reduction.mostAdds == 0 {
 		return true
 	}
@@ -111,6 +137,19 @@ func (b *batchV2) useAll(msg []byte) {
 			return
 		}
 		b.use(name, value)
+	}
+}
+
+// usePacked is use for packed refs.
+func (b *batchV2) usePacked(packed []byte) {
+	if !b.reduction.any {
+		return
+	}
+	for at := 0; at < len(packed); {
+		var ref uint64
+		if ref, at, _ = shortUvarint(packed, at); int(ref) < b.symbols {
+			b.marks[ref] = 1
+		}
 	}
 }
 

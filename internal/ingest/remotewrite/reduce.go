@@ -243,10 +243,15 @@ func (d *reduction) addedSymbols(books *booking) (t *symbols, n int) {
 		return nil, 0
 	}
 	t = newSymbols(books, 0)
+	var known recent
 	d.added(func(add []labels.Label, times int) {
-		for _, l := range add {
-			t.ref(bytesOf(l.Name))
-			t.ref(bytesOf(l.Value))
+		for i := range add {
+			l := &add[i]
+			if r := known.of(l); r.label != l {
+				r.label = l
+				t.ref(bytesOf(l.Name))
+				t.ref(bytesOf(l.Value))
+			}
 		}
 		n += len(add) * times
 	})

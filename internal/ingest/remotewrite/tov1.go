@@ -150,6 +150,9 @@ func (b *batchV2) mark() (ok bool) {
 
 // reread reads a Metadata message that has been checked.
 func (m *metadata) reread(msg []byte) {
+	if m.readPlain(msg) {
+		return
+	}
 	var known int
 	if err := m.read(msg, &known); err != nil {
 		panic("BUG: a push that was decoded is not well formed: " + err.Error())

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
-	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
@@ -215,7 +214,6 @@ func (b *batchV2) rewrite(dst []byte, f *wire.Field, stamps []label, fate fate) 
 		rest = next(rest, &g)
 		if fate.sorted {
 			dst = b.merge(dst, g.Data, stamps, added, fate)
-			b.useAll(dst[labelsAt:])
 			return wire.CloseMessage(b.appendRest(dst, rest, fate.unstale), mark)
 		}
 	}
@@ -242,13 +240,7 @@ func (b *batchV2) rewrite(dst []byte, f *wire.Field, stamps []label, fate fate) 
 func (b *batchV2) keep(dst []byte, f *wire.Field) []byte {
 	if b.reduction.any {
 		b.useAll(f.Data)
-		var g wire.Field
-		var m metadata
-		for msg := f.Data; len(msg) > 0; {
-			msg = next(msg, &g)
-			b.useField(&g, &m)
-		}
-		b.use(m.help, m.unit)
+		b.walkRest(f.Data, false, func([]byte) {})
 	}
 	return append(dst, f.Raw...)
 }
@@ -258,22 +250,38 @@ func (b *batchV2) appendRest(dst, series []byte, unstale bool) []byte {
 	if !b.reduction.any && !b.ragged {
 		return append(dst, series...)
 	}
+	b.walkRest(series, unstale, func(stays []byte) { dst = append(dst, stays...) })
+	return dst
+}
+
+// walkRest shows the stretches of series that are no labels and, where that is so, no stale markers, and notes the symbols that
+// are in use there.
+func (b *batchV2) walkRest(series []byte, unstale bool, show func(stays []byte)) {
 	var f wire.Field
 	var m metadata
-	for len(series) > 0 {
-		if series = next(series, &f); f.Num == v2Refs {
+	begin, at := 0, 0
+	for at < len(series) {
+		if p, n, ok := firstSample(series[at:]); ok && !(unstale && p.stale) {
+			at += n
 			continue
 		}
-		if unstale {
-			if _, stale, _ := layoutV2.point(&f); stale {
-				continue
-			}
+		rest := next(series[at:], &f)
+		stays := f.Num != v2Refs
+		if stays && unstale {
+			_, stale, _ := layoutV2.point(&f)
+			stays = !stale
 		}
-		b.useField(&f, &m)
-		dst = append(dst, f.Raw...)
+		end := len(series) - len(rest)
+		if stays {
+			b.useField(&f, &m)
+		} else {
+			show(series[begin:at])
+			begin = end
+		}
+		at = end
 	}
+	show(series[begin:])
 	b.use(m.help, m.unit)
-	return dst
 }
 
 // merge appends packed refs, which came sorted, as stamps and fate make them.
@@ -283,13 +291,11 @@ func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, fate fate
 	if fate.change != nil {
 		m.add = fate.change.Add
 	}
+	start := len(dst)
 	m.merge(&b.seats)
-	return wire.CloseMessage(append(m.dst, packed[m.copied:]...), mark)
-}
-
-// appendNew appends the refs of a label that comes.
-func (b *batchV2) appendNew(dst []byte, l labels.Label) []byte {
-	return appendRefs(dst, label{nameRef: b.news.ref(bytesOf(l.Name)), valueRef: b.news.ref(bytesOf(l.Value))})
+	dst = append(m.dst, packed[m.copied:]...)
+	b.usePacked(dst[start:])
+	return wire.CloseMessage(dst, mark)
 }
 
 // appendLabelRefs appends ls as field 1 of a series or exemplar of v2.
