@@ -59,6 +59,7 @@ const patience = 10 * time.Second
 const usage = `usage: loadtest [flags]            measure
        loadtest compare [flags]    measure the gateway and other programs in turn
        loadtest quote [flags]      write what results say into results.md and README.md
+       loadtest stages             one table of what go test -bench BenchmarkStages writes, read from stdin
        loadtest sink [flags]       only take pushes and add them up
        loadtest proxy [flags]      only forward pushes, as the standard library does
 
@@ -76,6 +77,8 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 			return runCompare(ctx, args[1:], out, progress)
 		case "quote":
 			return runQuote(args[1:])
+		case "stages":
+			return runStages(os.Stdin, out)
 		}
 	}
 	return runMeasure(ctx, args, out, progress)

@@ -15,7 +15,7 @@ type memoryBounds struct {
 }
 
 // connectionBytes is what an open connection may take besides what its push is charged for. README.md says what that is.
-const connectionBytes = 32 << 10
+const connectionBytes = 24 << 10
 
 // judgeMemory compares the peak of the resident set with what the configuration promises: all pushes in flight, what the
 // table of series has taken, a constant, and so much for each connection. Only a gateway that is overloaded comes near it.

@@ -26,7 +26,7 @@ func TestMemoryIsJudged(t *testing.T) {
 	over := scenario{fault: sink.Fault{Delay: time.Second}}
 	f(over, 168<<20, "memory bound kept: RSS peak 168.0 MiB")
 	f(over, 169<<20, "memory bound BROKEN: RSS peak 169.0 MiB")
-	f(scenario{idle: 98, slow: 100}, 174<<20, "kept")
-	f(scenario{idle: 98, slow: 100}, 175<<20, "BROKEN")
+	f(scenario{idle: 98, slow: 100}, 172<<20, "kept")
+	f(scenario{idle: 98, slow: 100}, 173<<20, "BROKEN")
 	f(scenario{}, 1<<30, "")
 }

@@ -157,6 +157,14 @@ func (run *Run) notes(b *strings.Builder) {
 	b.WriteString("\n")
 }
 
+// WriteColumns writes rows as a table in Markdown; the first row is its head.
+func WriteColumns(w io.Writer, rows [][]string) error {
+	var b strings.Builder
+	columns(&b, rows)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
 // columns writes rows with their columns aligned; the first row is the head.
 func columns(b *strings.Builder, rows [][]string) {
 	width := make([]int, len(rows[0]))

@@ -65,10 +65,16 @@ var bodies = sync.Pool{New: func() any { return new(body) }}
 // maxBody bounds a push, as sent and decompressed.
 const maxBody = 256 << 20
 
+// errCut marks a push whose sender went away before all of it was here, as one that is killed does.
+var errCut = errors.New("cut off")
+
 func (s *Sink) read(r *http.Request, d door, grpc bool, b *body) (digest.Sum, error) {
 	b.in.Reset()
 	if _, err := b.in.ReadFrom(http.MaxBytesReader(nil, r.Body, maxBody)); err != nil {
-		return digest.Sum{}, err
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			return digest.Sum{}, err
+		}
+		return digest.Sum{}, fmt.Errorf("%w: %w", errCut, err)
 	}
 	raw, codec := b.in.Bytes(), r.Header.Get("Content-Encoding")
 	if grpc {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -27,9 +28,11 @@ const (
 
 // State is what has come.
 type State struct {
-	// Pushes were taken; Failed were answered with a failure on demand; Unreadable were neither.
+	// Pushes were taken; Failed were answered with a failure on demand; Cut ended before all of them was here, so that nobody
+	// was told that they were taken; Unreadable were none of that.
 	Pushes     uint64 `json:"pushes"`
 	Failed     uint64 `json:"failed"`
+	Cut        uint64 `json:"cut"`
 	Unreadable uint64 `json:"unreadable"`
 	// Error is why the last one was not readable.
 	Error string `json:"error,omitempty"`
@@ -131,6 +134,10 @@ func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body := bodies.Get().(*body)
 	defer bodies.Put(body)
 	sum, err := s.read(r, d, grpc, body)
+	if errors.Is(err, errCut) {
+		s.count(func(st *State) { st.Cut++ })
+		return
+	}
 	if err != nil {
 		s.count(func(st *State) { st.Unreadable++; st.Error = fmt.Sprintf("%s: %v", r.URL.Path, err) })
 		answer(w, grpc, http.StatusBadRequest, sum)

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/golang/snappy"
@@ -170,5 +172,15 @@ func TestGRPC(t *testing.T) {
 	s.SetFault(Fault{Status: 503})
 	if err := c.Invoke(t.Context(), method, &in, &out); status.Code(err) != codes.Unavailable {
 		t.Errorf("on failure: %v", err)
+	}
+}
+
+// TestCutPushIsNotUnreadable: a sender that is killed leaves a piece of a push, which is nobody's fault.
+func TestCutPushIsNotUnreadable(t *testing.T) {
+	s := new(Sink)
+	r := httptest.NewRequest(http.MethodPost, "/api/v1/push", io.MultiReader(strings.NewReader("a piece"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	s.ServeHTTP(httptest.NewRecorder(), r)
+	if st := s.State(); st.Cut != 1 || st.Unreadable != 0 || st.Pushes != 0 {
+		t.Errorf("%+v", st)
 	}
 }
