@@ -227,6 +227,18 @@ func next(msg []byte, f *wire.Field) []byte {
 	return rest
 }
 
+// nextField is wire.Next, quicker where the field is a series.
+func nextField(msg []byte, f *wire.Field) (rest []byte, err error) {
+	if msg[0] == v1Series<<3|2 || msg[0] == v2Series<<3|2 {
+		if n, at, ok := shortUvarint(msg, 1); ok && n <= uint64(len(msg)-at) {
+			end := at + int(n)
+			f.Num, f.Type, f.Data, f.Raw = int32(msg[0]>>3), wire.Bytes, msg[at:end:end], msg[:end:end]
+			return msg[end:], nil
+		}
+	}
+	return wire.Next(msg, f)
+}
+
 // appendUpTo appends the fields of msg with numbers up to last: what the other version knows too.
 func appendUpTo(dst, msg []byte, last int32) []byte {
 	var f wire.Field

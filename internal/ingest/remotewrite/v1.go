@@ -76,27 +76,23 @@ func (b *batchV1) check() error {
 func (b *batchV1) walk(waiting *ahead) (err error) {
 	var f wire.Field
 	for msg := b.raw; len(msg) > 0; {
-		if msg, err = wire.Next(msg, &f); err != nil {
+		if msg, err = nextField(msg, &f); err != nil {
 			return err
 		}
 		switch f.Num {
-		case v1Series, v1Metadata:
+		case v1Series:
 			if f.Type != wire.Bytes {
 				return errWireType
 			}
-			if f.Num == v1Metadata {
-				b.metadata++
-				err = check(f.Data, metadataV1, &b.unknowns)
-			} else if b.ss != nil {
-				if waiting.add(f.Data, b.reducer.Keys) {
-					err = b.settle(waiting)
-				}
-			} else if err = b.checkSeries(f.Data, 0, nil); err != nil {
-				err = fmt.Errorf("series %d: %w", b.series, err)
-			} else {
-				b.series++
+			if err = b.meet(f.Data, waiting); err != nil {
+				return err
 			}
-			if err != nil {
+		case v1Metadata:
+			if f.Type != wire.Bytes {
+				return errWireType
+			}
+			b.metadata++
+			if err = check(f.Data, metadataV1, &b.unknowns); err != nil {
 				return err
 			}
 		case v2Symbols, v2Series:
@@ -107,6 +103,21 @@ func (b *batchV1) walk(waiting *ahead) (err error) {
 			b.unknowns++
 		}
 	}
+	return nil
+}
+
+// meet checks the next series, or lets it wait for others.
+func (b *batchV1) meet(series []byte, waiting *ahead) error {
+	if b.ss != nil {
+		if waiting.add(series, b.reducer.Keys) {
+			return b.settle(waiting)
+		}
+		return nil
+	}
+	if err := b.checkSeries(series, 0, nil); err != nil {
+		return fmt.Errorf("series %d: %w", b.series, err)
+	}
+	b.series++
 	return nil
 }
 

@@ -134,7 +134,7 @@ func (b *batchV2) checkAllSeries() (err error) {
 		msg = msg[size:]
 	}
 	for n < b.series {
-		if msg, err = wire.Next(msg, &f); err != nil {
+		if msg, err = nextField(msg, &f); err != nil {
 			return err
 		}
 		if f.Num != v2Series {
