@@ -46,6 +46,7 @@ type panel struct {
 type query struct {
 	Name, Expr, RefID, LegendFormat string
 	BuiltIn                         int
+	Instant                         bool
 	Datasource                      any
 }
 
@@ -261,6 +262,14 @@ func checkPanels(t *testing.T, file string, panels []panel) {
 		chosen(t, where, p.Datasource)
 		for _, q := range p.Targets {
 			chosen(t, where, q.Datasource)
+			// Of a range the last value is shown, however old: a gateway that fell silent hours ago would look well.
+			if p.Type != "timeseries" && !q.Instant {
+				t.Errorf("%s: shows one value, but does not ask for the one of now (instant)", where)
+			}
+			// Several clusters have gateways of the same job.
+			if strings.Count(q.Expr, "$job") != strings.Count(q.Expr, `cluster=~"$cluster", job=~"$job"`) || !strings.Contains(q.Expr, "$cluster") {
+				t.Errorf("%s: does not ask for the cluster and the job that are chosen: %s", where, q.Expr)
+			}
 		}
 	}
 }

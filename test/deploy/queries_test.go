@@ -20,9 +20,9 @@ func labelValues(label string) []string {
 	case "signal":
 		return []string{"metrics", "logs", "traces"}
 	case "reason":
-		return []string{"relabel_drop", "sampled", "values_per_label"}
+		return []string{"relabel_drop", "sampled", "values_per_label", "rate_limit", "collision"}
 	case "code":
-		return []string{"200", "401", "503"}
+		return []string{"200", "400", "401", "429", "503", "canceled"}
 	case "limit":
 		return []string{"active_series", "max_inflight_bytes", "max_series"}
 	case "le":
