@@ -56,7 +56,7 @@ func runStages(in io.Reader, out io.Writer) error {
 	rows := [][]string{{"stage", "ours ns/item", "floor ns/item", "ratio"}}
 	for _, s := range stages {
 		ours, floor := middle(s.ours), middle(s.floor)
-		row := []string{s.name, fmt.Sprintf("%.1f", ours), fmt.Sprintf("%.1f", floor), ""}
+		row := []string{s.name, nanos(ours), nanos(floor), ""}
 		if ours > 0 && floor > 0 {
 			row[3] = fmt.Sprintf("%.2f", ours/floor)
 		}
@@ -99,4 +99,12 @@ func middle(list []float64) float64 {
 	}
 	slices.Sort(list)
 	return list[len(list)/2]
+}
+
+// nanos is nothing for what was not measured.
+func nanos(ns float64) string {
+	if ns == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f", ns)
 }
