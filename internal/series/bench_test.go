@@ -99,6 +99,40 @@ func BenchmarkMiss(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pushSeries), "ns/series")
 }
 
+// BenchmarkClaim is the outputs of pushes of 2000 series that rules change, in an order that no cache knows; floor is no more
+// than to load and store a word of each.
+func BenchmarkClaim(b *testing.B) {
+	for _, n := range []int{10_000, 1_000_000} {
+		t := New(Options{MaxEntries: n})
+		index := make([]uint32, n)
+		for i := range index {
+			index[i], _ = t.Route(keyOf(uint64(i)), 0, func(*Output, bool) {})
+		}
+		rand.Shuffle(n, func(i, j int) { index[i], index[j] = index[j], index[i] })
+		f := func(name string, claim func(index []uint32, now Minute)) {
+			b.Run(fmt.Sprint(n, "/", name), func(b *testing.B) {
+				b.ReportAllocs()
+				at, now := 0, Minute(1)
+				for b.Loop() {
+					if claim(index[at:at+pushSeries], now); at+2*pushSeries > n {
+						at, now = -pushSeries, now+1
+					}
+					at += pushSeries
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pushSeries), "ns/output")
+			})
+		}
+		seen := func(_ int, o *Output) { o.Last++ }
+		f("claim", func(index []uint32, now Minute) { t.Claim(index, now, seen) })
+		words := make([][8]uint64, n) // as large as outputs
+		f("floor", func(index []uint32, _ Minute) {
+			for _, i := range index {
+				words[(uint64(i)*0x9e3779b97f4a7c15>>32)%uint64(n)][0]++
+			}
+		})
+	}
+}
+
 // BenchmarkAt is what a hit of a Routed entry costs more.
 func BenchmarkAt(b *testing.B) {
 	for _, n := range []int{10_000, 1_000_000} {
