@@ -2,7 +2,7 @@
 SHELL := bash
 GO ?= go
 
-.PHONY: test test-clients tools lint unit race integration deploy image fuzz bench results build clean
+.PHONY: test test-clients tools lint unit race integration deploy image test-k8s fuzz bench results build clean
 
 test: tools lint unit race integration deploy image ## everything CI checks; installs what it needs
 
@@ -16,6 +16,7 @@ lint:
 	@out="$$(gofmt -l cmd internal loadtest test *.go)"; test -z "$$out" || { echo "not gofmt-ed: $$out"; exit 1; }
 	$(GO) vet ./...
 	cd test/integration && $(GO) vet ./...
+	$(GO) vet -tags kubernetes ./test/kubernetes
 
 unit: ## also runs every fuzz corpus
 	$(GO) test ./...
@@ -34,6 +35,9 @@ test-clients: ## agents with the files of deploy/clients; a quarter of an hour t
 
 image: ## the Dockerfile, built and run as Kubernetes does
 	test/image/run.sh
+
+test-k8s: ## opt-in: the chart and the overlays in a real control plane, which is built first
+	test/kubernetes/run.sh
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz target for FUZZTIME each
