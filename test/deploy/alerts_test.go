@@ -84,7 +84,7 @@ func TestAlertForm(t *testing.T) {
 		if !slices.Contains(chapters, name) {
 			t.Errorf("RUNBOOK.md has no chapter %s", name)
 		}
-		for _, part := range []string{"**Means**", "**Look**", "**Do**"} {
+		for _, part := range []string{"**Means**", "**Lost now**", "**Look**", "**Do**"} {
 			if _, chapter, _ := strings.Cut(runbook, "\n## "+name+"\n"); !strings.Contains(strings.SplitN(chapter, "\n## ", 2)[0], part) {
 				t.Errorf("RUNBOOK.md, %s: has no %s", name, part)
 			}
