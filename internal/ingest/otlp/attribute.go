@@ -3,6 +3,7 @@ package otlp
 import (
 	"encoding/binary"
 
+	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
@@ -78,6 +79,15 @@ func shortFields(kv []byte) (key, value []byte, ok bool) {
 		return second, first, true
 	}
 	return nil, nil, false
+}
+
+// plainText is the attribute kv as a label, if it is short and its value a string, and nothing else is in it.
+func plainText(kv []byte) (l labels.Label, ok bool) {
+	name, value, ok := shortFields(kv)
+	if !ok || len(value) < 2 || value[0] != isString<<3|byte(wire.Bytes) || int(value[1]) != len(value)-2 {
+		return l, false
+	}
+	return labels.Label{Name: textOf(name), Value: textOf(value[2:])}, true
 }
 
 // readShort reads kv if it is short and its value a scalar.

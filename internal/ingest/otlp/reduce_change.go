@@ -1,6 +1,8 @@
 package otlp
 
 import (
+	"slices"
+
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
@@ -80,12 +82,18 @@ func (w *itemWriter) change(head, end int, msg []byte, c *labels.Change) error {
 	a := &w.attrs
 	var name string
 	a.gone, a.added = a.gone[:0], a.added[:0]
+	if w.takesAgain(c) {
+		return w.changeAgain(head, end, msg)
+	}
 	if c != nil {
 		if err := a.use(&w.set, c, w.whose); err != nil {
 			return err
 		}
 		if w.whose == ofPoint {
 			name = addedName(c)
+		}
+		if err := w.take(c); err != nil {
+			return err
 		}
 	}
 	extra, err := w.extras()
@@ -116,7 +124,7 @@ func (w *itemWriter) write(msg []byte, name string) {
 	run := 0
 	for i := range w.fields {
 		p := &w.fields[i]
-		if p.isName && name == "" || !p.isName && !w.attrs.goes(w.nameAt(msg, p)) {
+		if p.isName && name == "" || !p.isName && !w.takes(msg, p) {
 			continue
 		}
 		dst = append(dst, msg[run:p.start]...)
@@ -132,6 +140,68 @@ func (w *itemWriter) write(msg []byte, name string) {
 		dst = w.extra[i].append(dst, num)
 	}
 	w.dst = wire.CloseMessage(dst, at)
+}
+
+// taken is which attributes of its own the last item lost that had any change.
+type taken struct {
+	keep []uint64 // what that change said
+	own  []bool   // for each of itemWriter.own
+	any  bool
+	// good: it holds for the next item as well, if that has the same names and its change says the same.
+	good bool
+}
+
+// take finds out what c, which attributes.use has seen, takes from the item at hand.
+func (w *itemWriter) take(c *labels.Change) (err error) {
+	t := &w.taken
+	t.own, t.any = t.own[:0], false
+	if err = reserve(&t.own, w.lender, len(w.own)); err != nil {
+		return err
+	}
+	for i := range w.own {
+		goes := w.attrs.goes(w.own[i].Name)
+		t.own, t.any = append(t.own, goes), t.any || goes
+	}
+	words := (len(w.set.All) + 63) / 64
+	t.keep = t.keep[:0]
+	if err = reserve(&t.keep, w.lender, words); err != nil {
+		return err
+	}
+	t.keep = append(t.keep, c.Keep[:words]...)
+	t.good = len(c.Add) == 0 && len(w.moved) == 0
+	return nil
+}
+
+// takesAgain says whether c takes the same attributes from the item at hand that were taken from the last one, and nothing else
+// changes. So it is with most: rules that only drop mind names, and those are the last item's.
+func (w *itemWriter) takesAgain(c *labels.Change) bool {
+	return w.taken.good && c != nil && len(c.Add) == 0 && !w.blank && slices.Equal(c.Keep[:len(w.taken.keep)], w.taken.keep)
+}
+
+// changeAgain is change for an item which takesAgain is about.
+func (w *itemWriter) changeAgain(head, end int, msg []byte) error {
+	if !w.taken.any {
+		return nil
+	}
+	err := w.until(head)
+	if err == nil {
+		err = w.room(len(msg))
+	}
+	if err != nil {
+		return err
+	}
+	w.extra = w.extra[:0]
+	w.write(msg, "")
+	w.copied = end
+	return nil
+}
+
+// takes says whether the attribute of msg at p goes.
+func (w *itemWriter) takes(msg []byte, p *place) bool {
+	if p.own >= 0 && len(w.moved) == 0 {
+		return w.taken.own[p.own]
+	}
+	return w.attrs.goes(w.nameAt(msg, p))
 }
 
 // addedName is the name that c gives, empty if it gives none.

@@ -78,8 +78,11 @@ type itemWriter struct {
 	from     []int32
 	names    []string
 	unmerged bool
-	attrs    attributes
-	extra    []moved
+	taken    taken
+	// blank: the item has attributes without a value.
+	blank bool
+	attrs attributes
+	extra []moved
 }
 
 func newItemWriter(b *batch, r *ingest.Reducer) *itemWriter {

@@ -36,7 +36,7 @@ func (w *itemWriter) attrsField() int32 {
 func (w *itemWriter) readItem(msg []byte) error {
 	const startTime, endTime = 7<<3 | byte(wire.Fixed64), 8<<3 | byte(wire.Fixed64)
 	w.attrs.reset()
-	w.own, w.fields, w.body = w.own[:0], w.fields[:0], 0
+	w.own, w.fields, w.body, w.blank = w.own[:0], w.fields[:0], 0, false
 	num, isSpan := w.attrsField(), w.whose == ofPoint
 	var f wire.Field
 	var name []byte
@@ -82,22 +82,23 @@ func (w *itemWriter) readItem(msg []byte) error {
 
 // readAttribute reads the attribute kv, which stands at at.
 func (w *itemWriter) readAttribute(kv []byte, at place) error {
-	var a attribute
-	if err := a.read(kv); err != nil {
-		return err
-	}
-	l := labels.Label{Name: textOf(a.name), Value: textOf(a.data)}
-	if w.whose == ofPoint && l.Name == metricName {
-		return nil // and no rule gets at it
-	}
-	if a.kind != isString {
-		var err error
-		if l.Value, err = w.attrs.value(&a); err != nil {
+	l, ok := plainText(kv)
+	if !ok {
+		var a attribute
+		err := a.read(kv)
+		if err == nil {
+			l.Name = textOf(a.name)
+			l.Value, err = w.attrs.value(&a)
+		}
+		if err != nil {
 			return err
 		}
 	}
+	if w.whose == ofPoint && l.Name == metricName {
+		return nil // and no rule gets at it
+	}
 	if at.own = len(w.own); l.Value == "" {
-		at.own = -1
+		at.own, w.blank = -1, true
 	}
 	if err := w.addPlace(at); err != nil || l.Value == "" {
 		return err
@@ -115,25 +116,29 @@ func (w *itemWriter) nameAt(msg []byte, p *place) string {
 	return textOf(sound(keyOf(f.Data)))
 }
 
-func (w *itemWriter) addPlace(at place) error {
+func (w *itemWriter) addPlace(at place) (err error) {
 	if len(w.fields) == cap(w.fields) {
-		if err := reserve(&w.fields, w.lender, 1); err != nil {
-			return err
-		}
+		err = w.growPlaces()
 	}
-	w.fields = append(w.fields, at)
-	return nil
+	if err == nil {
+		w.fields = append(w.fields, at)
+	}
+	return err
 }
 
-func (w *itemWriter) addOwn(l labels.Label) error {
+func (w *itemWriter) addOwn(l labels.Label) (err error) {
 	if len(w.own) == cap(w.own) {
-		if err := reserve(&w.own, w.lender, 1); err != nil {
-			return err
-		}
+		err = w.growOwn()
 	}
-	w.own = append(w.own, l)
-	return nil
+	if err == nil {
+		w.own = append(w.own, l)
+	}
+	return err
 }
+
+// What grows has a func of its own, so that adding is inlined.
+func (w *itemWriter) growPlaces() error { return reserve(&w.fields, w.lender, 1) }
+func (w *itemWriter) growOwn() error    { return reserve(&w.own, w.lender, 1) }
 
 // fill fills set with the item at hand and what is around it, sorted. It is Set.Sort with what is known before: items of
 // one scope share most labels, and most of them name their attributes like the one before. Then only values are others.
@@ -207,7 +212,7 @@ func (w *itemWriter) merge() error {
 	for _, l := range base {
 		all, from = append(all, l), append(from, -1)
 	}
-	w.set.All, w.from, w.unmerged = all, from, false
+	w.set.All, w.from, w.unmerged, w.taken.good = all, from, false, false
 	return nil
 }
 
