@@ -15,8 +15,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let spans = SpanExporter::builder().with_http().build()?;
     let points = MetricExporter::builder().with_http().build()?;
 
-    let traces = SdkTracerProvider::builder().with_batch_exporter(spans).build();
-    let reader = PeriodicReader::builder(points).with_interval(Duration::from_secs(60)).build();
+    let traces = SdkTracerProvider::builder()
+        .with_batch_exporter(spans)
+        .build();
+    let reader = PeriodicReader::builder(points)
+        .with_interval(Duration::from_secs(60))
+        .build();
     let metrics = SdkMeterProvider::builder().with_reader(reader).build();
     global::set_tracer_provider(traces.clone());
     global::set_meter_provider(metrics.clone());
