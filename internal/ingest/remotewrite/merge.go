@@ -1,6 +1,8 @@
 package remotewrite
 
 import (
+	"math/bits"
+
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
@@ -120,18 +122,51 @@ func (m *merger) more(at int) bool {
 
 // walk walks over n labels, or as many as there are, and leaves out those that a rule takes away.
 func (m *merger) walk(n int) {
-	at, last := m.at, m.last
-	for ; n > 0 && m.more(at); n-- {
-		last = at
-		at = m.end(at)
-		if !m.keeps() {
-			m.dst = append(m.dst, m.msg[m.copied:last]...)
-			m.copied = at
+	for n > 0 && m.more(m.at) {
+		stays, run := m.run(n)
+		from := m.at
+		m.skip(run)
+		if !stays {
+			m.dst = append(m.dst, m.msg[m.copied:from]...)
+			m.copied = m.at
 		}
-		m.met++
-		m.view++
+		n -= run
 	}
-	m.at, m.last = at, last
+}
+
+// run says whether the next label stays, and for how many of the next n that is so at least.
+func (m *merger) run(n int) (stays bool, run int) {
+	if m.change == nil {
+		return true, n
+	}
+	bit := m.view & 63
+	word := m.change.Keep[m.view>>6] >> bit
+	if stays = word&1 != 0; stays {
+		word = ^word
+	}
+	return stays, min(n, bits.TrailingZeros64(word), 64-bit)
+}
+
+// skip steps over n labels, or as many as there are.
+func (m *merger) skip(n int) {
+	msg, at, left := m.msg, m.at, n
+	if m.v2 != nil {
+		for ; left > 0 && at < len(msg); left-- {
+			m.last = at
+			at = m.end(at)
+		}
+	}
+	for ; left > 0 && m.v2 == nil && at+1 < len(msg) && msg[at] == v1Labels<<3|2; left-- {
+		m.last = at
+		if size := int(msg[at+1]); size < 0x80 {
+			at += 2 + size
+		} else {
+			at = m.end(at)
+		}
+	}
+	m.at = at
+	m.met += n - left
+	m.view += n - left
 }
 
 // flush copies what was walked over and stays.
@@ -170,6 +205,7 @@ func shortUvarint(b []byte, at int) (v uint64, end int, ok bool) {
 	return longUvarint(b, at)
 }
 
+// longUvarint is shortUvarint where more than one byte is expected.
 func longUvarint(b []byte, at int) (v uint64, end int, ok bool) {
 	if at+1 < len(b) && b[at+1] < 0x80 {
 		return uint64(b[at]&0x7f) | uint64(b[at+1])<<7, at + 2, true

@@ -114,12 +114,19 @@ func (b *batchV2) sum(packed []byte) (sum labels.Key, n int, ok bool) {
 	pairs := b.pairs
 	order, prev := uint64(0), uint64(0)
 	for at := 0; at < len(packed); n++ {
-		name, end, ok := shortUvarint(packed, at)
-		if !ok {
+		name, value := uint64(packed[at]), uint64(0)
+		if at++; name >= 0x80 {
+			if name, at, ok = longUvarint(packed, at-1); !ok {
+				return sum, n, false
+			}
+		}
+		if at < len(packed) && packed[at] < 0x80 {
+			value = uint64(packed[at])
+			at++
+		} else if value, at, ok = longUvarint(packed, at); !ok {
 			return sum, n, false
 		}
-		var value uint64
-		if value, at, ok = shortUvarint(packed, end); !ok || name >= uint64(len(pairs)) || value >= uint64(len(pairs)) {
+		if name >= uint64(len(pairs)) || value >= uint64(len(pairs)) {
 			return sum, n, false
 		}
 		p, q := &pairs[value], &pairs[name]
