@@ -173,7 +173,7 @@ func (c *cluster) credentials(t *testing.T) {
 // certificates writes an authority, and a certificate of it for 127.0.0.1. The server's key signs service accounts' tokens too.
 func (c *cluster) certificates(t *testing.T) *x509.Certificate {
 	t.Helper()
-	make := func(name string, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+	issue := func(name string, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
 		key, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		serial, err2 := rand.Int(rand.Reader, big.NewInt(1<<62))
 		crt := &x509.Certificate{
@@ -195,8 +195,8 @@ func (c *cluster) certificates(t *testing.T) *x509.Certificate {
 		c.write(t, name+".key", pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw}))
 		return crt, key
 	}
-	ca, key := make("ca", nil, nil)
-	make("server", ca, key)
+	ca, key := issue("ca", nil, nil)
+	issue("server", ca, key)
 	return ca
 }
 

@@ -13,10 +13,6 @@ type metadata struct {
 
 func (m metadata) id() (uid, version string) { return m.UID, m.ResourceVersion }
 
-type object struct {
-	metadata `json:"metadata"`
-}
-
 type node struct {
 	metadata `json:"metadata"`
 	Status   struct{ Conditions []condition }
@@ -122,11 +118,7 @@ type serviceMonitor struct {
 	}
 }
 
-type secret struct {
-	metadata `json:"metadata"`
-	Data     map[string]string
-}
-
+// configMap has the form of a Secret too.
 type configMap struct {
 	metadata `json:"metadata"`
 	Data     map[string]string
