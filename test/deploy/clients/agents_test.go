@@ -135,7 +135,7 @@ otelcol.receiver.otlp "test" {
 }
 `, s.at.Admin, path, otlp))
 	s.cloud.Fail(fakecloud.Prometheus, fakecloud.TooMany(1).For(1))
-	s.run(nil, s.built("ALLOY"), file, filepath.Join(s.dir, "alloy"))
+	s.run(nil, s.built("ALLOY"), file, s.dir)
 	s.tails(path)
 	s.stored(fakecloud.Prometheus, 50)
 	if n := s.cloud.Stats("", fakecloud.Prometheus).Codes[http.StatusTooManyRequests]; n != 1 {
