@@ -30,7 +30,7 @@ integration: ## real clients and servers around the real binary
 deploy: ## the chart, the manifests, the rules and the senders' settings
 	test/deploy/run.sh
 
-test-clients: ## agents with the files of deploy/clients; a quarter of an hour to build, so not a part of test
+test-clients: ## agents with the files of deploy/clients; minutes to build, so not a part of test
 	test/deploy/agents.sh
 
 image: ## the Dockerfile, built and run as Kubernetes does

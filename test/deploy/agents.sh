@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the agents of deploy/clients that take minutes to build (Telegraf one, Promtail five, Alloy ten), with those very
+# Runs the agents of deploy/clients that take minutes to build (of a processor: Telegraf one, Alloy two, Promtail six), with those very
 # files: make test-clients. They are built once, into .tools/; run.sh runs all other senders.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
