@@ -96,7 +96,7 @@ func TestAClosedConnectionTakesNothing(t *testing.T) {
 // Who gives up does not wait for a write that blocks, and the buffer stays whole for as long as that goes on.
 func TestCloseDoesNotWaitForAWrite(t *testing.T) {
 	c, peer := pipe(t)
-	const head, size = "POST / HTTP/1.1\r\n\r\n", 32 << 20 // more than sockets hold
+	const head, size = "POST / HTTP/1.1\r\n\r\n", 16 << 20 // more than sockets hold
 	l := lend(t, size)
 	bs := &bodies{r: &Request{Body: l.data, Hold: l.Hold, Release: l.Release}}
 	b := bs.open()
