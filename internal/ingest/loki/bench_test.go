@@ -8,8 +8,11 @@ import (
 	"time"
 
 	"github.com/grafana/loki/pkg/push"
+	"github.com/klauspost/compress/s2"
 
+	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
 // logPush is lines of 215 bytes of JSON each, spread over streams, as a cluster's agent sends them.
@@ -117,6 +120,95 @@ func BenchmarkPush(b *testing.B) {
 	f("protobuf/stamped", false, ingest.Edit{Form: form, Stamps: testStamps})
 	f("json", true, ingest.Edit{Form: form})
 	f("json/stamped", true, ingest.Edit{Form: form, Stamps: testStamps})
+}
+
+// BenchmarkStages measures what a push goes through where a label moves to structured metadata, each stage beside what its parts
+// cost in any program: the library alone, a jump from length to length, a copy.
+func BenchmarkStages(b *testing.B) {
+	const lines = 5000
+	raw := marshal(b, logPush(20, lines))
+	packed := s2.EncodeSnappy(nil, raw)
+	f := func(name string, work func()) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(raw)))
+			for b.Loop() {
+				work()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/lines, "ns/line")
+		})
+	}
+	var pool ingest.Pool
+	limits := ingest.Limits{BodyBytes: 64 << 20, DecodedBytes: 64 << 20}
+	free := func(int) *fault.Error { return nil }
+	room := make([]byte, 2*len(raw)+1<<20)
+	c := ingest.Content{Charge: free, Stock: pool.Stock()}
+	defer pool.Restock(c.Stock)
+	p := plan{move: []string{"pod"}}
+	r := recorded(b, raw, c, p)
+	batch, err := walk(raw, ingest.Lender{Charge: free, Stock: c.Stock})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := ingest.Edit{Form: form, Charge: free}
+
+	f("decode/ours", func() {
+		plain, _ := pool.Decompress(packed, []ingest.Codec{ingest.Snappy}, limits, free)
+		pool.Return(plain, free)
+	})
+	f("decode/floor", func() { _, _ = s2.Decode(room, packed) })
+	f("walk/ours", func() { _, _ = walk(raw, ingest.Lender{}) })
+	f("walk/floor", func() { jump(raw) })
+	// Reducing and encoding build: each time out of a Stock of its own, as on the road.
+	f("reduce/ours", func() {
+		stock := pool.Stock()
+		again := *batch
+		again.lender.Stock, again.reduction = stock, nil
+		_ = again.Reduce(r)
+		pool.Restock(stock)
+	})
+	var set labelSet
+	f("reduce/floor", func() { readLabels(raw, &set) })
+	if err := batch.Reduce(r); err != nil {
+		b.Fatal(err)
+	}
+	var out []byte
+	f("encode/ours", func() {
+		stock := pool.Stock()
+		batch.lender.Stock = stock
+		res, _ := batch.Encode(room[:0], e)
+		out = res.Body
+		pool.Restock(stock)
+	})
+	to := make([]byte, len(room))
+	f("encode/floor", func() { copy(to, room[:len(raw)]) })
+	f("compress/ours", func() {
+		one, _ := pool.Compress(out, ingest.Snappy, free)
+		pool.Return(one, free)
+	})
+	f("compress/floor", func() { s2.EncodeSnappy(to, out) })
+}
+
+// jump goes over the lines of a push by their lengths alone.
+func jump(raw []byte) (lines int) {
+	var stream wire.Field
+	for len(raw) > 0 {
+		raw = next(raw, &stream)
+		for msg := stream.Data; len(msg) > 0; lines++ {
+			_, end := shortField(msg, msg[0]>>3)
+			msg = msg[end:]
+		}
+	}
+	return lines
+}
+
+// readLabels reads the labels of all streams.
+func readLabels(raw []byte, set *labelSet) {
+	var stream wire.Field
+	for len(raw) > 0 {
+		raw = next(raw, &stream)
+		_ = set.parse(labelsOf(stream.Data, true))
+	}
 }
 
 func BenchmarkLabels(b *testing.B) {

@@ -379,3 +379,25 @@ func TestJSONAhead(t *testing.T) {
 		}
 	}
 }
+
+// TestEscapesAnywhere: an escape sequence is resolved wherever in a word it stands, with and without room past the content.
+func TestEscapesAnywhere(t *testing.T) {
+	for _, escape := range []string{`\"`, `\\`, `\n`, `\u00e9`, `\ud83d\ude00`, `\"\"`, `\"a\\\t`} {
+		for before := range 20 {
+			for after := range 20 {
+				in := `"` + strings.Repeat("b", before) + escape + strings.Repeat("a", after) + `" `
+				var want string
+				if err := json.Unmarshal([]byte(in), &want); err != nil {
+					t.Fatal(err)
+				}
+				for _, room := range []int{0, 8, len(want), 100} {
+					s := scanner{in: []byte(in)}
+					got, err := s.appendString(make([]byte, 0, room))
+					if err != nil || string(got) != want || s.pos != len(in)-1 {
+						t.Fatalf("%s, room %d: %q up to %d, %v, want %q", in, room, got, s.pos, err, want)
+					}
+				}
+			}
+		}
+	}
+}

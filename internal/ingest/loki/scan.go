@@ -201,14 +201,6 @@ func (s *scanner) appendString(dst []byte) ([]byte, error) {
 			s.pos++
 			return dst, nil
 		case '\\':
-			// A log line that is JSON itself has a \" every ten bytes.
-			if s.pos+1 < len(s.in) {
-				if c := escapes[s.in[s.pos+1]]; c != 0 {
-					dst = append(dst, c)
-					s.pos += 2
-					continue
-				}
-			}
 			r, err := s.escape()
 			if err != nil {
 				return dst, err
@@ -310,22 +302,31 @@ func run(in []byte, i int) int {
 	return i
 }
 
-// appendRun is run, and appends what it passes. It writes whole words, past the end of dst where dst has room, because
-// runs are often too short for a copy of their own.
+// appendRun is run, and appends what it passes. It passes escape sequences of one letter too: a log line that is JSON
+// itself has a \" every ten bytes. It writes whole words, past the end of dst where dst has room, because what is between
+// two of those is often too short for a copy of its own.
 func appendRun(dst, in []byte, i int) (out []byte, end int) {
-	for i+8 <= len(in) && len(dst)+8 <= cap(dst) {
+	n := len(dst)
+	room := dst[:cap(dst)]
+	for i+9 <= len(in) && n+8 <= len(room) {
 		w := binary.LittleEndian.Uint64(in[i:])
-		n := len(dst)
-		dst = dst[:n+8]
-		binary.LittleEndian.PutUint64(dst[n:], w)
-		if m := special(w); m != 0 {
-			plain := bits.TrailingZeros64(m) / 8
-			return dst[:n+plain], i + plain
+		binary.LittleEndian.PutUint64(room[n:], w)
+		m := special(w)
+		if m == 0 {
+			i, n = i+8, n+8
+			continue
 		}
-		i += 8
+		plain := bits.TrailingZeros64(m) / 8
+		i, n = i+plain, n+plain
+		c := escapes[in[i+1]]
+		if in[i] != '\\' || c == 0 {
+			return room[:n], i
+		}
+		room[n] = c
+		i, n = i+2, n+1
 	}
 	end = run(in, i)
-	return append(dst, in[i:end]...), end
+	return append(room[:n], in[i:end]...), end
 }
 
 // special has the high bit of the first byte of w that is a quote, a backslash or a control character; bits above it
