@@ -183,14 +183,9 @@ func (a *attributes) appendLeft(dst, msg []byte, num int32) ([]byte, error) {
 	run := msg
 	for rest := msg; len(rest) > 0; {
 		before := len(rest)
-		if len(rest) > 1 && rest[0] < 0x80 && wire.Type(rest[0]&7) == wire.Bytes && rest[0] > 7 && int(rest[1]) < min(0x80, len(rest)-1) {
-			end := 2 + int(rest[1]) // as in walker.walk
-			f.Num, f.Type, f.Data, rest = int32(rest[0]>>3), wire.Bytes, rest[2:end], rest[end:]
-		} else {
-			var err error
-			if rest, err = wire.Next(rest, &f); err != nil {
-				return nil, err
-			}
+		var err error
+		if rest, err = next(rest, &f); err != nil {
+			return nil, err
 		}
 		if f.Num != num {
 			continue

@@ -34,7 +34,6 @@ func (w *itemWriter) attrsField() int32 {
 
 // readItem reads the attributes of msg, and a span's name or the size of a record's body.
 func (w *itemWriter) readItem(msg []byte) error {
-	const startTime, endTime = 7<<3 | byte(wire.Fixed64), 8<<3 | byte(wire.Fixed64)
 	w.attrs.reset()
 	w.own, w.fields, w.body, w.blank = w.own[:0], w.fields[:0], 0, false
 	num, isSpan := w.attrsField(), w.whose == ofPoint
@@ -43,21 +42,11 @@ func (w *itemWriter) readItem(msg []byte) error {
 	var body attribute
 	for rest := msg; len(rest) > 0; {
 		before := len(rest)
-		switch tag := rest[0]; {
-		case before > 1 && tag < 0x80 && wire.Type(tag&7) == wire.Bytes && tag > 7 && int(rest[1]) < min(0x80, before-1):
-			end := 2 + int(rest[1]) // as in walker.walk
-			f.Num, f.Type, f.Data, rest = int32(tag>>3), wire.Bytes, rest[2:end], rest[end:]
-		case isSpan && (tag == startTime || tag == endTime) && before > 8:
-			rest = rest[9:]
-			continue
-		default:
-			var err error
-			if rest, err = wire.Next(rest, &f); err != nil {
-				return err
-			}
+		var err error
+		if rest, err = next(rest, &f); err != nil {
+			return err
 		}
 		at := place{start: len(msg) - before, end: len(msg) - len(rest)}
-		var err error
 		switch {
 		case f.Num == num && w.reads:
 			err = w.readAttribute(f.Data, at)

@@ -34,6 +34,14 @@ func (m *message) skim(msg []byte, depth int) []byte {
 	return msg
 }
 
+// next is wire.Next, but that f.Raw is left alone.
+func next(msg []byte, f *wire.Field) (rest []byte, err error) {
+	if rest, ok := quick(msg, f); ok {
+		return rest, nil
+	}
+	return wire.Next(msg, f)
+}
+
 // quick reads the first field of msg into f, but for f.Raw, and returns what follows. Not ok: it takes more than a glance.
 func quick(msg []byte, f *wire.Field) (rest []byte, ok bool) {
 	if len(msg) < 9 || msg[0] >= 0x80 || msg[0] < 8 {

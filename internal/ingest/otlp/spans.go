@@ -118,28 +118,14 @@ type view struct {
 
 // read reads span. Ids besides the trace's are looked at only to checkIDs.
 func (v *view) read(span []byte, checkIDs bool) error {
-	const startTime, endTime = 7<<3 | byte(wire.Fixed64), 8<<3 | byte(wire.Fixed64)
 	var f wire.Field
 	for rest := span; len(rest) > 0; {
-		var num int32
-		var data []byte
-		isBytes := true
 		before := len(rest)
-		switch tag := rest[0]; {
-		case before > 1 && tag < 0x80 && wire.Type(tag&7) == wire.Bytes && tag > 7 && int(rest[1]) < min(0x80, before-1):
-			end := 2 + int(rest[1]) // as in walker.walk
-			num, data, rest = int32(tag>>3), rest[2:end], rest[end:]
-		case (tag == startTime || tag == endTime) && before > 8:
-			rest = rest[9:]
-			continue
-		default:
-			var err error
-			if rest, err = wire.Next(rest, &f); err != nil {
-				return err
-			}
-			num, data, isBytes = f.Num, f.Data, f.Type == wire.Bytes
-		}
 		var err error
+		if rest, err = next(rest, &f); err != nil {
+			return err
+		}
+		num, data, isBytes := f.Num, f.Data, f.Type == wire.Bytes
 		switch {
 		case num == 1:
 			v.traceID = data // of no use if it is not Bytes, as the next line notes

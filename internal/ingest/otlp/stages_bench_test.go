@@ -85,9 +85,9 @@ func BenchmarkStages(b *testing.B) {
 			pool.Restock(c.Stock)
 		})
 		run("reduce/floor", func(_, _ func()) {
-			bareWalk(raw, s.depth, func(f *wire.Field) {
-				if f.Type == wire.Bytes && (f.Num == s.attrs || s.attrs == 0 && (f.Num == 7 || f.Num == 9) && len(f.Data) > 0 && f.Data[0] != 0) {
-					bareWalk(f.Data, 0, nil)
+			bareWalk(raw, s.depth, func(num int32, data []byte) {
+				if num == s.attrs || s.attrs == 0 && (num == 7 || num == 9) && len(data) > 0 && data[0] != 0 {
+					bareWalk(data, 0, nil)
 				}
 			})
 		})
@@ -121,9 +121,9 @@ func BenchmarkStages(b *testing.B) {
 	}
 }
 
-// bareWalk steps over the fields of msg, which is well formed, going down depth times into all that is bytes and numbered 1, 2, 5, 7 or 9,
-// as envelopes are; what is at the bottom it shows to at, if there is one.
-func bareWalk(msg []byte, depth int, at func(*wire.Field)) (fields int) {
+// bareWalk steps over the fields of msg, which is well formed, going down depth times into all that is bytes and numbered 1, 2,
+// 5, 7 or 9, as envelopes are; what bytes are at the bottom it shows to at, if there is one.
+func bareWalk(msg []byte, depth int, at func(num int32, data []byte)) (fields int) {
 	var f wire.Field
 	for len(msg) > 0 {
 		var err error
@@ -132,10 +132,11 @@ func bareWalk(msg []byte, depth int, at func(*wire.Field)) (fields int) {
 		}
 		fields++
 		switch {
-		case depth > 0 && f.Type == wire.Bytes && (f.Num == 1 || f.Num == 2 || f.Num == 5 || f.Num == 7 || f.Num == 9):
+		case f.Type != wire.Bytes:
+		case depth > 0 && (f.Num == 1 || f.Num == 2 || f.Num == 5 || f.Num == 7 || f.Num == 9):
 			fields += bareWalk(f.Data, depth-1, at)
 		case depth == 0 && at != nil:
-			at(&f)
+			at(f.Num, f.Data)
 		}
 	}
 	return fields

@@ -153,13 +153,10 @@ func (w *walker) span(msg []byte) (ids ids, err error) {
 
 // next reads the first field of msg into w.field, but for w.field.Raw.
 func (w *walker) next(msg []byte) (rest []byte, err error) {
-	if rest, ok := quick(msg, &w.field); ok {
-		return rest, nil
-	}
 	if wire.Type(msg[0]&7) == wire.StartGroup {
 		return nil, errGroup
 	}
-	return wire.Next(msg, &w.field)
+	return next(msg, &w.field)
 }
 
 // add takes t of the service g into s.
