@@ -38,10 +38,15 @@ type batch struct {
 // five bytes each may grow.
 const envelope = 12
 
+// manyStreams is how many streams are counted in one piece of memory: more than most pushes have.
+const manyStreams = 256
+
 // addStream counts a stream of so many lines whose labels can grow by slack.
 func (b *batch) addStream(slack, lines int, regular bool) (err error) {
-	if b.counts, err = ingest.Grow(b.counts, 1, b.lender); err != nil {
-		return err
+	if len(b.counts) == cap(b.counts) {
+		if b.counts, err = ingest.Grow(b.counts, manyStreams, b.lender); err != nil {
+			return err
+		}
 	}
 	b.counts = append(b.counts, int32(lines))
 	b.slack += slack
