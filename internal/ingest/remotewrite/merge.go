@@ -32,8 +32,11 @@ type merger struct {
 // merge writes all labels up to at, of which those behind copied are still to be copied. Where no Change decides about them, at
 // may stand before labels that stay as they are.
 func (m *merger) merge(known *seats) {
-	for begin := *m; !m.seatAll(known); *m = begin {
+	dst, stamps, add := m.dst, m.stamps, m.add
+	for !m.seatAll(known) {
 		*known = seats{} // a series of another kind: every name is read
+		m.dst, m.stamps, m.add = dst, stamps, add
+		m.met, m.last, m.at, m.copied, m.view = 0, 0, 0, 0, 0
 	}
 	if m.change != nil {
 		m.walk(len(m.msg))
