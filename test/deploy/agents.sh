@@ -12,7 +12,7 @@ telegraf=$tools/telegraf-v1.37.2
 [ -x "$telegraf/telegraf" ] || GOBIN=$telegraf go install -trimpath -ldflags='-s -w' \
   -tags custom,inputs.tail,outputs.http,parsers.influx,serializers.prometheusremotewrite github.com/influxdata/telegraf/cmd/telegraf@v1.37.2
 (cd test/deploy/promtail && go build -trimpath -ldflags='-s -w' -o "$tools/agents/promtail" github.com/grafana/loki/v3/clients/cmd/promtail)
-(cd test/deploy/alloy && go vet . && go build -trimpath -ldflags='-s -w' -o "$tools/agents/alloy" .)
+(cd test/deploy/alloy && go vet -trimpath . && go build -trimpath -ldflags='-s -w' -o "$tools/agents/alloy" .)
 (cd deploy/clients/go && go build -o "$tools/agents/checkout" .)
 
 CHECKOUT=$tools/agents/checkout TELEGRAF=$telegraf/telegraf PROMTAIL=$tools/agents/promtail ALLOY=$tools/agents/alloy \
