@@ -36,7 +36,7 @@ const (
 )
 
 // judge says whether r is a success, and if not, whose fault it is and what the sender should do.
-func (u *Upstream) judge(c *connection, r *Response) error {
+func (u *Upstream) judge(c *credentials, r *Response) error {
 	switch s := r.Status; {
 	case s/100 == 2:
 		// A login page or a captive portal answers 200 too. Nothing was stored.
@@ -61,7 +61,7 @@ func (u *Upstream) judge(c *connection, r *Response) error {
 	return u.failed(fault.Misconfigured, c, r, "does not take pushes at its url")
 }
 
-func (u *Upstream) failed(k fault.Kind, c *connection, r *Response, what string) *fault.Error {
+func (u *Upstream) failed(k fault.Kind, c *credentials, r *Response, what string) *fault.Error {
 	after := retryFailed
 	if k == fault.Misconfigured {
 		after = retryMisconfigured
@@ -98,7 +98,7 @@ func webPage(h http.Header) bool {
 }
 
 // noAnswer names why there is no HTTP answer.
-func (u *Upstream) noAnswer(ctx context.Context, c *connection, err error) error {
+func (u *Upstream) noAnswer(ctx context.Context, c *credentials, err error) error {
 	logged := errors.New(c.secrets.clean([]byte(err.Error()), false))
 	over(ctx)
 	switch {
@@ -173,14 +173,14 @@ func (u *Upstream) Clean(text string) string {
 	if u.quiet || text == "" {
 		return ""
 	}
-	return u.conn.Load().secrets.clean([]byte(text), false)
+	return u.credentials.Load().secrets.clean([]byte(text), false)
 }
 
 // tokenShapes are Grafana Cloud's: access policy tokens, service account tokens, old API keys.
 var tokenShapes = regexp.MustCompile(`gl(?:c|sa)_[A-Za-z0-9+/=_-]+|eyJrIjoi[A-Za-z0-9+/=_-]*`)
 
-// credentials are Authorization values, also those that we never held: an access token of oauth2 is the library's.
-var credentials = regexp.MustCompile(`(?i)\b(bearer|basic) +[A-Za-z0-9+/=._~-]{16,}`)
+// authorizations are Authorization values, also those that we never held: an access token of oauth2 is the library's.
+var authorizations = regexp.MustCompile(`(?i)\b(bearer|basic) +[A-Za-z0-9+/=._~-]{16,}`)
 
 // secrets are what must not come back in upstream's text.
 type secrets struct {
@@ -198,7 +198,7 @@ func (s secrets) clean(text []byte, cut bool) string {
 	// Secrets first: one that is no UTF-8 is not found after mending.
 	t := strings.ToValidUTF8(s.replace.Replace(string(text)), "?")
 	t = tokenShapes.ReplaceAllString(t, "<secret>")
-	t = credentials.ReplaceAllString(t, "$1 <secret>")
+	t = authorizations.ReplaceAllString(t, "$1 <secret>")
 	t = strings.Join(strings.FieldsFunc(t, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
 	if len(t) > maxTextBytes {
 		end := maxTextBytes

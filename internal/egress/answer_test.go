@@ -322,7 +322,7 @@ func everySecret(t *testing.T, base string) *Upstream {
 }
 
 func TestSecretsAreRemovedFromText(t *testing.T) {
-	s := everySecret(t, "http://127.0.0.1:1").conn.Load().secrets
+	s := everySecret(t, "http://127.0.0.1:1").credentials.Load().secrets
 	pair := base64.StdEncoding.EncodeToString([]byte("53715:" + password))
 	f := func(text, want string) {
 		t.Helper()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -54,7 +55,7 @@ func useConns(t *http.Transport, http2 bool) {
 	}
 }
 
-// dialTLS does what net/http does where it is given no DialTLSContext.
+// dialTLS does what net/http does where it is given no DialTLSContext. A timeout of 0 is none.
 func dialTLS(ctx context.Context, network, address string, cfg *tls.Config, timeout time.Duration) (*tls.Conn, error) {
 	raw, err := dial(ctx, network, address)
 	if err != nil {
@@ -64,12 +65,15 @@ func dialTLS(ctx context.Context, network, address string, cfg *tls.Config, time
 	if cfg.ServerName == "" {
 		cfg.ServerName, _, _ = net.SplitHostPort(address) // it has been dialled: it is well formed
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
 	c := tls.Client(raw, cfg)
 	if err := c.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return nil, err
+		return nil, fmt.Errorf("TLS handshake: %w", err) // else a deadline is taken for the push's
 	}
 	return c, nil
 }
@@ -123,6 +127,7 @@ func (c *conn) writeAll(head, prefix, rest []byte) (int64, error) {
 
 // ReadFrom implements io.ReaderFrom, by which net/http has a body of known length sent once its head is.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	c.next = nil // of a head that ended in the middle of endOfHead, where a buffer was full
 	if l, ok := r.(*io.LimitedReader); ok && c.ahead != nil && l.R == io.Reader(c.ahead) {
 		c.ahead = nil
 		return c.n, c.err

@@ -3,6 +3,7 @@ package egress
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -159,6 +160,73 @@ func TestAPushIsOneWrite(t *testing.T) {
 	}
 }
 
+// agents make heads of many lengths: short, longer than net/http's buffer, and so that the buffer is full somewhere in the
+// empty line that ends the head, whose two halves then come apart.
+func agents() []string {
+	agents := []string{"", strings.Repeat("a", 4<<10), strings.Repeat("a", 9<<10)}
+	for n := range 12 {
+		const others = len("POST / HTTP/1.1\r\nHost: 127.0.0.1:65535\r\nUser-Agent: telemetry-gateway/1\r\nContent-Length: 5000\r\nContent-Type: \r\n\r\n")
+		agents = append(agents, strings.Repeat("a", 4<<10-others-8+n))
+	}
+	return agents
+}
+
+// A body is announced once: where the end of a head was not seen, the next head on that connection must not bring the body.
+func TestAHeadInHalves(t *testing.T) {
+	c, peer := pipe(t)
+	l := lend(t, 1000)
+	bs := &bodies{r: &Request{Body: l.data, Hold: l.Hold, Release: l.Release}}
+	b := bs.open()
+	c.next = b
+	want := "POST / HTTP/1.1\r\n\r\n" + string(l.data) + "GET / HTTP/1.1\r\n\r\n"
+	for _, p := range []string{"POST / HTTP/1.1\r\n", "\r\n"} {
+		if n, err := c.Write([]byte(p)); n != len(p) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if n, err := c.ReadFrom(io.LimitReader(b, 1000)); n != 1000 || err != nil {
+		t.Fatal(n, err)
+	}
+	if c.next != nil || c.ahead != nil {
+		t.Error("the connection keeps a body that was sent")
+	}
+	if _, err := c.Write([]byte("GET / HTTP/1.1\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	if got, err := io.ReadAll(peer); err != nil || string(got) != want {
+		t.Errorf("%d bytes came, want %d: %v", len(got), len(want), err)
+	}
+	bs.close()
+	l.Release()
+	l.wantSettled()
+}
+
+// A handshake that nobody answers ends by its own deadline, which is not taken for the push's, and leaves no socket behind.
+func TestAHandshakeEnds(t *testing.T) {
+	closed := make(chan error, 1)
+	silent := listen(t, func(c *net.TCPConn) {
+		_, err := io.Copy(io.Discard, c)
+		closed <- err
+	})
+	_, err := dialTLS(t.Context(), "tcp", strings.TrimPrefix(silent, "http://"), new(tls.Config), 10*time.Millisecond)
+	if err == nil || !strings.HasPrefix(err.Error(), "TLS handshake: ") {
+		t.Errorf("%v", err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+
+	srv := httptest.NewTLSServer(nil)
+	t.Cleanup(srv.Close)
+	cfg := srv.Client().Transport.(*http.Transport).TLSClientConfig
+	c, err := dialTLS(t.Context(), "tcp", srv.Listener.Addr().String(), cfg, 0)
+	if err != nil {
+		t.Fatalf("without a deadline: %v", err)
+	}
+	_ = c.Close()
+}
+
 // Bodies arrive once and whole, however long heads and bodies are and whatever stands between.
 func TestBodiesArriveWhole(t *testing.T) {
 	lengths := make(chan int64, 1)
@@ -178,7 +246,7 @@ func TestBodiesArriveWhole(t *testing.T) {
 	secure := httptest.NewTLSServer(http.HandlerFunc(count))
 	t.Cleanup(secure.Close)
 	for _, u := range []*Upstream{direct, proxied, upstreamAt(t, secure.URL, withHTTP(trusting(secure)))} {
-		for _, agent := range []string{"", strings.Repeat("a", 4<<10), strings.Repeat("a", 9<<10)} {
+		for _, agent := range agents() {
 			for _, size := range []int{0, 1, 5000, 3 << 20} {
 				l := lend(t, size)
 				_, err := u.Send(t.Context(), &Request{UserAgent: agent, Body: l.data, Hold: l.Hold, Release: l.Release})

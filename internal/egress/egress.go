@@ -47,12 +47,12 @@ type Upstream struct {
 	headers           []header
 	userAgent         string
 	grpc              bool
-	quiet             bool                       // see Options.Quiet
-	conn              atomic.Pointer[connection] // swapped whole when a credential or certificate changes
+	quiet             bool                        // see Options.Quiet
+	credentials       atomic.Pointer[credentials] // swapped whole when a credential or certificate changes
 }
 
-// connection is what depends on secrets.
-type connection struct {
+// credentials are what depends on secrets: how an upstream is told who we are, and the connections on which it was told.
+type credentials struct {
 	transport *transport
 	// http is what transport was built from.
 	http promconfig.HTTPClientConfig
@@ -101,7 +101,7 @@ func (u *Upstream) Prepare(cfg promconfig.HTTPClientConfig) (use func(), err err
 			}
 		}
 	}
-	c := &connection{secrets: u.secretsOf(cfg)}
+	c := &credentials{secrets: u.secretsOf(cfg)}
 	if value := authorization(cfg); value != "" {
 		c.authorization = []string{value}
 	}
@@ -109,10 +109,10 @@ func (u *Upstream) Prepare(cfg promconfig.HTTPClientConfig) (use func(), err err
 	cfg.BasicAuth, cfg.Authorization, cfg.BearerToken = nil, nil, ""
 	cfg.FollowRedirects = false
 	c.http = cfg
-	old := u.conn.Load()
+	old := u.credentials.Load()
 	if old != nil && reflect.DeepEqual(old.http, cfg) {
 		c.transport = old.transport
-		return func() { u.conn.Store(c) }, nil
+		return func() { u.credentials.Store(c) }, nil
 	}
 	var rt http.RoundTripper
 	if u.grpc {
@@ -125,7 +125,7 @@ func (u *Upstream) Prepare(cfg promconfig.HTTPClientConfig) (use func(), err err
 	}
 	c.transport = &transport{RoundTripper: rt}
 	return func() {
-		u.conn.Store(c)
+		u.credentials.Store(c)
 		if old != nil {
 			old.transport.retire()
 		}
@@ -151,7 +151,7 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 }
 
 // Close closes all connections as soon as no push uses one. Pushes that come all the same are still sent.
-func (u *Upstream) Close() { u.conn.Load().transport.retire() }
+func (u *Upstream) Close() { u.credentials.Load().transport.retire() }
 
 // URL is where pushes go, without anything secret.
 func (u *Upstream) URL() string { return u.url.Redacted() }
@@ -227,7 +227,7 @@ const (
 // Send posts r. On any HTTP answer the Response is returned, with a fault when it is not a success.
 // ctx ends the call when the sender goes away; the caller sets the deadline.
 func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
-	c := u.conn.Load()
+	c := u.credentials.Load()
 	c.transport.enter()
 	defer c.transport.leave()
 	if u.grpc {
@@ -266,7 +266,7 @@ func readAnswer(res *http.Response) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(res.Body, limit))
 }
 
-func (u *Upstream) request(ctx context.Context, c *connection, r *Request, bodies *bodies) *http.Request {
+func (u *Upstream) request(ctx context.Context, c *credentials, r *Request, bodies *bodies) *http.Request {
 	h := u.header(c, r, bodies)
 	h["Content-Type"] = bodies.value(r.ContentType)
 	if r.ContentEncoding != "" {
@@ -305,7 +305,7 @@ func (u *Upstream) target(path string) *url.URL {
 }
 
 // header is what HTTP and gRPC have in common.
-func (u *Upstream) header(c *connection, r *Request, bodies *bodies) http.Header {
+func (u *Upstream) header(c *credentials, r *Request, bodies *bodies) http.Header {
 	h := make(http.Header, maxOwnHeaders+len(r.Header)+len(u.headers))
 	agent := u.userAgent
 	if r.UserAgent != "" {

@@ -81,7 +81,7 @@ func grpcTransport(cfg promconfig.HTTPClientConfig, scheme string) (http.RoundTr
 }
 
 // call is Send for a gRPC upstream.
-func (u *Upstream) call(ctx context.Context, c *connection, r *Request) (*Response, error) {
+func (u *Upstream) call(ctx context.Context, c *credentials, r *Request) (*Response, error) {
 	bodies := &bodies{r: r, prefix: make([]byte, prefixBytes)}
 	if r.ContentEncoding != "" {
 		bodies.prefix[0] = 1
@@ -101,7 +101,7 @@ func (u *Upstream) call(ctx context.Context, c *connection, r *Request) (*Respon
 	}
 }
 
-func (u *Upstream) callRequest(ctx context.Context, c *connection, r *Request, bodies *bodies) *http.Request {
+func (u *Upstream) callRequest(ctx context.Context, c *credentials, r *Request, bodies *bodies) *http.Request {
 	if r.Method == "" {
 		panic("BUG: a push for the gRPC upstream " + u.Name + " has no Method")
 	}
@@ -169,7 +169,7 @@ func pause(ctx context.Context, try int) bool {
 }
 
 // readCall reads the answer to a call. Nothing but a message and the status OK is a success.
-func (u *Upstream) readCall(ctx context.Context, c *connection, res *http.Response) (*Response, error) {
+func (u *Upstream) readCall(ctx context.Context, c *credentials, res *http.Response) (*Response, error) {
 	const limit = prefixBytes + maxSuccessBytes
 	body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
 	if err != nil {
@@ -226,7 +226,7 @@ func speaksGRPC(h http.Header) bool {
 }
 
 // judgeStranger judges an answer that is no gRPC: HTTP's rules hold, but for two.
-func (u *Upstream) judgeStranger(c *connection, r *Response) (*Response, error) {
+func (u *Upstream) judgeStranger(c *credentials, r *Response) (*Response, error) {
 	switch s := r.Status; {
 	case s/100 == 2 && !webPage(r.Header):
 		return r, u.failed(fault.UpstreamFailed, c, r, "answered without speaking gRPC, which acknowledges nothing")

@@ -14,7 +14,7 @@ import (
 
 // hurry makes u's transport a hundred times faster in finding out whether its connections live.
 func hurry(u *Upstream) {
-	t := u.conn.Load().transport.RoundTripper.(*http.Transport)
+	t := u.credentials.Load().transport.RoundTripper.(*http.Transport)
 	t.IdleConnTimeout /= 100
 	t.HTTP2.SendPingTimeout /= 100
 	t.HTTP2.PingTimeout /= 100

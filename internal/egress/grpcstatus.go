@@ -141,7 +141,7 @@ func (s callStatus) means() meaning {
 }
 
 // judgeCall says whose fault a call is that was no success, and what the sender should do.
-func (u *Upstream) judgeCall(ctx context.Context, c *connection, s callStatus) (*Response, error) {
+func (u *Upstream) judgeCall(ctx context.Context, c *credentials, s callStatus) (*Response, error) {
 	m := s.means()
 	if n := m.name; over(ctx) && (n == "DEADLINE_EXCEEDED" || n == "CANCELLED") {
 		return nil, u.noAnswer(ctx, c, errors.New("the call ended with "+n))

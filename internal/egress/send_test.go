@@ -108,7 +108,7 @@ func TestPathIsAppended(t *testing.T) {
 	f := func(base, path, want string) {
 		t.Helper()
 		u := upstreamAt(t, base)
-		if got := u.request(context.Background(), u.conn.Load(), &Request{Path: path}, &bodies{}).URL.String(); got != want {
+		if got := u.request(context.Background(), u.credentials.Load(), &Request{Path: path}, &bodies{}).URL.String(); got != want {
 			t.Errorf("%s + %s: %s, want %s", base, path, got, want)
 		}
 	}
