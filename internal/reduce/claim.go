@@ -45,11 +45,12 @@ func (p *Push) lives() bool { return p.policy.settings.Signal == ingest.Metrics 
 func (p *Push) latest() int64 { return p.now.Add(aheadMillis * time.Millisecond).UnixMilli() }
 
 // meeting is a claim that leaves something to do: what series i has met at the output that owner writes, or that it has grown.
+// In the worst case all claims do.
 type meeting struct {
-	i              int
+	owner          uint64
+	i              int32
 	how            outcome
 	grown, byRules bool
-	owner          uint64
 }
 
 // claim writes the outputs of all routed series, and sees to it that no two live series write one.
@@ -75,13 +76,13 @@ func (p *Push) claim() {
 	slices.SortFunc(p.meetings, func(a, b meeting) int { return cmp.Compare(a.i, b.i) })
 	for _, met := range p.meetings {
 		if met.grown && met.how != overlap {
-			p.grow(met.i)
+			p.grow(int(met.i))
 		}
 		switch met.how {
 		case superseded:
 			p.supersede(&p.ss[met.i])
 		case overlap:
-			p.collide(met.i, met.owner, met.byRules)
+			p.collide(int(met.i), met.owner, met.byRules)
 		}
 	}
 }
@@ -94,7 +95,7 @@ func (p *Push) atOutput(c int, o *series.Output) {
 		m.claimed, m.claimedOut = true, m.out // it is touched, which is all
 		return
 	}
-	met := meeting{i: i, grown: o.Weight > 0 && o.Weight < weight(s), owner: o.Owner &^ ended}
+	met := meeting{i: int32(i), grown: o.Weight > 0 && o.Weight < weight(s), owner: o.Owner &^ ended}
 	o.Shared = o.Shared || s.Change != nil
 	met.byRules = o.Shared
 	met.how = write(o, s, m.prev, p.newest)

@@ -53,7 +53,7 @@ type collisions struct {
 	// every series, and of every push.
 	suspended, awaited atomic.Int32
 	show               atomic.Bool
-	total              [2]counters // by policy and environment
+	total              [2]counters // by remedy and environment
 
 	mu       sync.Mutex // guards what follows
 	byFamily map[familyKey]*collision
@@ -66,17 +66,18 @@ type collisions struct {
 
 type familyKey struct {
 	environment, family string
-	policy              policy
+	remedy              remedy
 }
 
-type policy uint8
+// remedy is what is done about series that would become one: Collision.Policy.
+type remedy uint8
 
 const (
-	suspending policy = iota
+	suspending remedy = iota
 	rejecting
 )
 
-func (p policy) String() string { return [...]string{"suspend", "reject"}[p] }
+func (r remedy) String() string { return [...]string{"suspend", "reject"}[r] }
 
 // collision is a Collision that goes on.
 type collision struct {
@@ -128,7 +129,7 @@ func (c *collisions) stands(id uint32) bool {
 
 // note makes an entry for the metric of series i, which has met the one that owner writes, or says that it goes on. It
 // reports false where too many are, or the name is too long. It leaves in final what the series would leave with.
-func (c *collisions) note(p *Push, i int, owner uint64, how policy) bool {
+func (c *collisions) note(p *Push, i int, owner uint64, how remedy) bool {
 	p.look(i)
 	p.final = p.ss[i].Change.Append(p.final[:0], p.set.All)
 	key := familyKey{p.policy.settings.Environment, family(nameIn(p.final)), how}
@@ -156,12 +157,12 @@ func (c *collisions) note(p *Push, i int, owner uint64, how policy) bool {
 func (c *collisions) begin(p *Push, key familyKey) *collision {
 	c.ids++
 	co := &collision{key: key, id: c.ids, rules: p.rules, examples: []example{newExample(p.set.All)}, Collision: Collision{
-		Environment: key.environment, Metric: key.family, Policy: key.policy.String(), Rule: -1, Since: p.now,
+		Environment: key.environment, Metric: key.family, Policy: key.remedy.String(), Rule: -1, Since: p.now,
 		Clients: []string{p.policy.settings.Client},
 	}}
 	c.byFamily[key], c.byID[co.id] = co, co
 	c.many[key.environment]++
-	if key.policy == suspending {
+	if key.remedy == suspending {
 		c.suspended.Add(1)
 		c.engine.renewAll(key.environment)
 	}
@@ -207,7 +208,7 @@ func (c *collisions) await(co *collision) {
 func (c *collisions) log(co *collision) {
 	co.logged = true
 	text := "rules would make two live series one: their labels are kept as they came"
-	if co.key.policy == rejecting {
+	if co.key.remedy == rejecting {
 		text = "two live series would become one: the second is refused"
 	}
 	c.say(slog.LevelWarn, text, slog.String("environment", co.Environment), slog.String("metric", co.Metric), slog.Int("rule", co.Rule),
@@ -269,7 +270,7 @@ func (c *collisions) adopt(policies []*Policy) {
 				last = co.rules.Len() - 1 // it may be any
 			}
 			return s.Environment == co.Environment && s.Signal == ingest.Metrics &&
-				(co.key.policy == rejecting || !s.RejectCollisions) && co.rules.SamePrefix(p.rules[Plain]) > last
+				(co.key.remedy == rejecting || !s.RejectCollisions) && co.rules.SamePrefix(p.rules[Plain]) > last
 		})
 		if !stays {
 			c.end(co, "the rules have changed")
@@ -285,7 +286,7 @@ func (c *collisions) end(co *collision, why string) {
 	}
 	delete(c.byID, co.id)
 	c.await(co)
-	if co.key.policy == suspending {
+	if co.key.remedy == suspending {
 		c.suspended.Add(-1)
 		c.engine.renewAll(co.Environment)
 		c.say(slog.LevelInfo, "rules apply to a metric again", slog.String("environment", co.Environment), slog.String("metric", co.Metric), slog.String("why", why))
@@ -349,7 +350,7 @@ func (e *Engine) Collisions() []Collision {
 // Met calls f for how often series have met, by what was done.
 func (e *Engine) Met(f func(environment, policy string, n int64)) {
 	for how := range e.collisions.total {
-		e.collisions.total[how].each(func(environment string, n int64) { f(environment, policy(how).String(), n) })
+		e.collisions.total[how].each(func(environment string, n int64) { f(environment, remedy(how).String(), n) })
 	}
 }
 

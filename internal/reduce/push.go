@@ -85,8 +85,11 @@ const (
 	foreign       // another series has its key (only where keys are cut, in tests)
 )
 
-// seriesBytes is what one series of a push takes here.
-const seriesBytes = int(unsafe.Sizeof(ingest.Series{}) + unsafe.Sizeof(mark{}) + unsafe.Sizeof(labels.Key{}))
+// seriesBytes is what one series of a push takes here at most: itself, its mark and key; its claim and what that met; and
+// where its metric is suspended what it would write.
+const seriesBytes = int(unsafe.Sizeof(ingest.Series{}) + unsafe.Sizeof(mark{}) + unsafe.Sizeof(labels.Key{}) +
+	2*unsafe.Sizeof(int32(0)) + unsafe.Sizeof(meeting{}) +
+	unsafe.Sizeof(int32(0)) + unsafe.Sizeof(labels.Key{}))
 
 const (
 	// maxPooled is how many series the scratch of a push may hold to be kept for the next, and maxPooledText how many bytes.
@@ -162,10 +165,7 @@ func (p *Push) Close() {
 		p.room, p.marks, p.keys = nil, nil, nil
 	}
 	if cap(p.claims) > maxPooled {
-		p.claimers, p.claims = nil, nil
-	}
-	if cap(p.meetings) > maxPooled/8 {
-		p.meetings = nil
+		p.claimers, p.claims, p.meetings = nil, nil, nil
 	}
 	if cap(p.shadows) > maxPooled {
 		p.shadows, p.shadowKeys = nil, nil
