@@ -32,6 +32,9 @@ type merger struct {
 // merge writes all labels up to at, of which those behind copied are still to be copied. Where no Change decides about them, at
 // may stand before labels that stay as they are.
 func (m *merger) merge(known *seats) {
+	if m.change != nil {
+		m.add = m.change.Add
+	}
 	dst, stamps, add := m.dst, m.stamps, m.add
 	for !m.seatAll(known) {
 		*known = seats{} // a series of another kind: every name is read

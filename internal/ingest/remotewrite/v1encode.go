@@ -125,9 +125,6 @@ func (b *batchV1) rewrite(dst []byte, f *wire.Field, stamps []label, fate fate) 
 	dst, mark := wire.OpenMessage(dst, v1Series, most)
 	if fate.sorted {
 		m := merger{dst: dst, msg: f.Data, stamps: stamps, change: fate.change}
-		if fate.change != nil {
-			m.add = fate.change.Add
-		}
 		m.merge(&b.seats)
 		if !fate.unstale {
 			return wire.CloseMessage(append(m.dst, f.Data[m.copied:]...), mark)

@@ -288,9 +288,6 @@ func (b *batchV2) walkRest(series []byte, unstale bool, show func(stays []byte))
 func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, fate fate) []byte {
 	dst, mark := wire.OpenMessage(dst, v2Refs, len(packed)+added)
 	m := merger{dst: dst, msg: packed, v2: b, stamps: stamps, change: fate.change}
-	if fate.change != nil {
-		m.add = fate.change.Add
-	}
 	start := len(dst)
 	m.merge(&b.seats)
 	dst = append(m.dst, packed[m.copied:]...)
