@@ -351,7 +351,7 @@ func heap() int {
 }
 
 func TestMemory(t *testing.T) {
-	const most = 64
+	const most = 50
 	before := heap()
 	tab, n := New(Options{MaxEntries: 1_000_000}), 0
 	f := func(entries int) {
@@ -370,6 +370,19 @@ func TestMemory(t *testing.T) {
 	f(700_000)
 	f(900_000)
 	f(1_000_000)
+}
+
+// TestOutputMemory holds outputs to their bound at any size: what rules change takes an entry and an output.
+func TestOutputMemory(t *testing.T) {
+	const n, most, pages = 300_000, 72, 2 << 20 // each shard has a page that is not full, and an index that has just grown
+	tab := New(Options{MaxEntries: n})
+	for i := range n {
+		tab.Route(keyOf(uint64(i)), 0, func(*Output, bool) {})
+		if i%1000 == 0 && tab.Bytes() > most*i+pages {
+			t.Fatalf("%d outputs take %d bytes, want %d at most", i, tab.Bytes(), most*i+pages)
+		}
+	}
+	t.Logf("%d outputs: %.1f bytes each", n, float64(tab.Bytes())/n)
 }
 
 func TestMemoryComesBack(t *testing.T) {

@@ -20,7 +20,7 @@ type shard struct {
 	ctrl  []uint64
 	pages []*page
 	live  int    // slots in use
-	left  int    // empty slots that may be filled before resize
+	left  int    // empty slots that may be filled before a rehash
 	seen  Minute // no entry was touched later
 	swept Minute // when all that was idle was last removed
 	fresh Entry  // what Update's visit is given for a key that is not there
@@ -41,7 +41,7 @@ const (
 	pageGroups = 64
 	pageSlots  = pageGroups * groupSlots
 	// mostInPage is how many slots of a page may be in use or deleted, on average: four of five. aimInPage is how many are in
-	// use after a resize: seven of ten. So a shard grows by a seventh, and each entry is moved seven times as it fills.
+	// use after a rehash: seven of ten. So a shard grows by a seventh, and each entry is moved seven times as it fills.
 	mostInPage = pageSlots * 4 / 5
 	aimInPage  = pageSlots * 7 / 10
 
