@@ -15,9 +15,14 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 )
 
-// readUpTo reads r to its end or to one byte more than max.
+// readUpTo reads r to its end and returns one byte more than max of it at most. What is both too long and cut short behind
+// that is an error: decoders read ahead, and so may tell one or the other.
 func readUpTo(r io.Reader, max int) ([]byte, error) {
-	return io.ReadAll(io.LimitReader(r, int64(max)+1))
+	plain, err := io.ReadAll(io.LimitReader(r, int64(max)+1))
+	if err == nil {
+		_, err = io.Copy(io.Discard, r)
+	}
+	return plain, err
 }
 
 // decodeReference undoes c with the library that upstreams use. taken: it accepts the whole body.
@@ -44,7 +49,7 @@ func decodeReference(c Codec, body []byte, max int) (plain []byte, taken bool) {
 	case Deflate:
 		src := bytes.NewReader(body)
 		plain, err := readUpTo(stdflate.NewReader(src), max)
-		return plain, err == nil && (src.Len() == 0 || len(plain) > max)
+		return plain, err == nil && src.Len() == 0
 	default:
 		zr, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
