@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the chart and the overlays of deploy/ in a real Kubernetes control plane, on this machine: opt-in, since building
-# Kubernetes takes ten minutes of a processor. It is built once, into .tools/; the test itself takes a minute or two.
+# Kubernetes takes twenty minutes of a processor. It is built once, into .tools/; the test itself takes a minute or two.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
