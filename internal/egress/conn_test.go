@@ -57,6 +57,11 @@ func TestHeadAndBodyLeaveTogether(t *testing.T) {
 		if n, err := c.ReadFrom(io.LimitReader(b, int64(len(body)))); n != int64(len(body)) || err != nil {
 			t.Fatalf("%d of %d bytes, %v", n, len(body), err)
 		}
+		for _, p := range c.parts {
+			if p != nil {
+				t.Error("the connection keeps bytes that will be another push's")
+			}
+		}
 		_ = b.Close()
 		l.Release()
 		l.wantSettled()
@@ -130,6 +135,30 @@ func TestCloseDoesNotWaitForAWrite(t *testing.T) {
 	if rest, err := io.ReadAll(peer); err != nil || string(rest) != head {
 		t.Errorf("%q, %v", rest, err)
 	}
+}
+
+// Over TLS a small push is one record, which is what a Read of crypto/tls returns.
+func TestASmallPushIsOneRecord(t *testing.T) {
+	srv := httptest.NewTLSServer(nil)
+	defer srv.Close()
+	reads := make(chan string, 1)
+	base := listen(t, func(c *net.TCPConn) {
+		secure, buf := tls.Server(c, srv.TLS), make([]byte, 64<<10)
+		n, _ := secure.Read(buf)
+		reads <- string(buf[:n])
+		_, _ = io.WriteString(secure, took)
+	})
+	cfg := trusting(srv)
+	cfg.TLSConfig.ServerName = "example.com" // a name in the certificate of httptest
+	u := upstreamAt(t, strings.Replace(base, "http:", "https:", 1), withHTTP(cfg))
+	l := lend(t, 1000)
+	if _, err := l.push(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-reads; !strings.HasSuffix(got, "\r\n\r\n"+strings.Repeat("a", 1000)) {
+		t.Errorf("%.100q… of %d bytes came first", got, len(got))
+	}
+	l.wantSettled()
 }
 
 // A small push is one packet, on the first connection and on one that waited; a head over net/http's buffer is several.

@@ -35,6 +35,16 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
+// TestSupersededInAnotherRound: another metric of the push is suspended, so that all is judged once more. The marker that came
+// too late stays here all the same.
+func TestSupersededInAnotherRound(t *testing.T) {
+	r := newRig(t, Options{})
+	p := r.metrics(dropPod)
+	r.want(p, []sent{at("m,pod=a", 0)}, "m")
+	r.want(p, []sent{at("m,pod=b", 20)}, "m")
+	r.want(p, []sent{ends("m,pod=a"), at("n,pod=a", 40, 55), at("n,pod=b", 45)}, "m no marker", "n,pod=a", "n,pod=b")
+}
+
 func TestHandOverAfterSilence(t *testing.T) {
 	r := newRig(t, Options{})
 	p := r.metrics(dropPod)

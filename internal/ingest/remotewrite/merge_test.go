@@ -21,6 +21,11 @@ func someLabels(r *rand.Rand) (ls []prompb.Label) {
 			ls = append(ls, prompb.Label{Name: fmt.Sprintf("label_%c", 'a'+i), Value: fmt.Sprint(r.IntN(3))})
 		}
 	}
+	if r.IntN(4) == 0 { // more than a word of Keep has bits
+		for i := range 70 {
+			ls = append(ls, prompb.Label{Name: fmt.Sprintf("many_%02d", i), Value: "1"})
+		}
+	}
 	if r.IntN(20) == 0 {
 		ls[len(ls)-1].Value = string(bytes.Repeat([]byte("x"), 200))
 	}
@@ -29,12 +34,15 @@ func someLabels(r *rand.Rand) (ls []prompb.Label) {
 
 // someChange keeps the first of the labels in set, some of the others, and brings some that it does not keep.
 func someChange(r *rand.Rand, set []labels.Label) *labels.Change {
-	c := &labels.Change{Keep: []uint64{1}}
+	c := &labels.Change{Keep: make([]uint64, (len(set)+63)/64)}
+	c.Keep[0] = 1
+	gap := r.IntN(4) == 0 // long runs go
 	for i, l := range set {
 		switch {
 		case i == 0:
+		case gap && i > 40 && i < 70:
 		case r.IntN(5) > 0:
-			c.Keep[0] |= 1 << i
+			c.Keep[i/64] |= 1 << (i % 64)
 		case r.IntN(2) == 0:
 			c.Add = append(c.Add, labels.Label{Name: l.Name, Value: "new"})
 		}

@@ -133,12 +133,19 @@ func (b *batchV2) sum(packed []byte) (sum labels.Key, n int, ok bool) {
 		if p.name != uint32(name)+1 && !b.learn(p, uint32(name), uint32(value)) {
 			return sum, n, false
 		}
-		if q.order <= order && n > 0 && (q.order < order || !ascends(b.symbol(uint32(prev)), b.symbol(uint32(name)))) {
+		if q.order <= order && n > 0 && (q.order < order || !b.follows(uint32(prev), uint32(name))) {
 			return sum, n, false
 		}
 		sum, order, prev = sum.Plus(p.key), q.order, name
 	}
 	return sum, n, true
+}
+
+// follows says whether name comes after prev, which begins alike. What is compared counts as hashed: a megabyte of it may be named
+// by eight bytes of a series.
+func (b *batchV2) follows(prev, name uint32) bool {
+	p, n := b.symbol(prev), b.symbol(name)
+	return b.hash(p[:min(len(p), len(n))], nil) && ascends(p, n)
 }
 
 // startOf is the first eight bytes of s as a number: of two strings whose starts differ, that with the smaller is the smaller.

@@ -42,3 +42,26 @@ func TestSymbolsAreNotHashedAgainAndAgain(t *testing.T) {
 	f(1<<20, 200, []uint32{1, 2}, true)   // what is known of a symbol does not help here
 	f(100, 20_000, []uint32{1, 2}, false) // as senders write them
 }
+
+// Two names of a megabyte that begin alike are compared in each series that has them, in eight bytes.
+func TestNamesAreNotComparedAgainAndAgain(t *testing.T) {
+	f := func(symbol, series int, want bool) {
+		t.Helper()
+		long := strings.Repeat("n", symbol)
+		req := &writev2.Request{Symbols: []string{"", long + "a", long + "b", "v", "w"}}
+		for range series {
+			req.Timeseries = append(req.Timeseries, writev2.TimeSeries{LabelsRefs: []uint32{1, 3, 2, 4}})
+		}
+		raw, err := req.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = decodeV2(raw, ingest.Content{Reducer: newPreparer(t, nil).Reducer})
+		if tooLarge := err != nil && fault.From(err).Kind == fault.TooLarge; tooLarge != want {
+			t.Errorf("%d series with names of %d bytes: %v, want too large: %v", series, symbol, err, want)
+		}
+	}
+	f(1<<20, 10, false)
+	f(1<<20, 200, true)
+	f(100, 20_000, false)
+}

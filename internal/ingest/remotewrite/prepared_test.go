@@ -100,6 +100,35 @@ func TestPrepared(t *testing.T) {
 }
 
 // Many series, so that some wait while others are looked up, with an odd one among them.
+// TestPreparedIsNotTooSure: what only looks like a series as senders write it is read as any other.
+func TestPreparedIsNotTooSure(t *testing.T) {
+	symbols := []string{"", "__name__", "up", "same_start_a", "same_start_b", "x"}
+	f := func(series []byte, sorted bool) {
+		t.Helper()
+		r := newPreparer(t, nil)
+		raw := requestV2(symbols, series)
+		prepares(t, V2, raw, r)
+		if sorted != judged(must(V2.Decode(raw, ingest.Content{Reducer: r.Reducer})))[0].Sorted {
+			t.Errorf("%q counts as sorted: %v", series, !sorted)
+		}
+	}
+	f(seriesV2([]byte{1, 2, 3, 5, 4, 5}, oneSample...), true)
+	f(seriesV2([]byte{1, 2, 4, 5, 3, 5}, oneSample...), false) // names that differ in what is not compared as a number
+	f(seriesV2([]byte{1, 2, 3, 5, 3, 2}, oneSample...), false)
+
+	for _, field := range []int32{v2MetadataHelp, v2MetadataUnit} {
+		bad := wire.AppendBytes(slices.Clone(oneSample), v2Metadata, wire.AppendVarint(nil, field, 6))
+		prepares(t, V2, requestV2(symbols, seriesV2([]byte{1, 2}, bad...)), newPreparer(t, nil))
+	}
+
+	// A symbol after a series is found also if the series is too long for what steps over many at once.
+	long := seriesV2([]byte{1, 2}, slices.Repeat(oneSample, 1<<11)...)
+	raw := wire.AppendString(requestV2(symbols, long), v2Symbols, "late")
+	if b := must(V2.Decode(raw, ingest.Content{})).(*batchV2); !b.disorder || b.symbols != len(symbols)+1 {
+		t.Errorf("%d symbols, out of order: %v", b.symbols, b.disorder)
+	}
+}
+
 func TestPreparedAmongMany(t *testing.T) {
 	f := func(odd string) {
 		t.Helper()
