@@ -28,7 +28,7 @@ func limitMemory(cfg *config.Config, log *slog.Logger) {
 const (
 	// garbageBytes is how much garbage may lie beside what lives, where that lets the collector run as rarely as it does by
 	// default at least.
-	garbageBytes = 24 << 20
+	garbageBytes = 16 << 20
 	// leastPercent keeps the collector from running all the time where a lot lives. What lives here is tables without
 	// pointers, which cost it next to nothing.
 	leastPercent = 15
@@ -46,7 +46,8 @@ func boundGarbage(ctx context.Context) (stop func()) {
 	wait.Go(func() {
 		in := mostPercent
 		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-		for tick := time.NewTicker(2 * time.Second); ; {
+		// A million series that come at once are there within a second or two.
+		for tick := time.NewTicker(200 * time.Millisecond); ; {
 			select {
 			case <-ctx.Done():
 				tick.Stop()
