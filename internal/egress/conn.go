@@ -121,7 +121,7 @@ func (c *conn) writeAll(head, prefix, rest []byte) (int64, error) {
 	c.parts = [...][]byte{head, prefix, rest}
 	c.iov = c.parts[:]
 	n, err := c.iov.WriteTo(c.Conn)
-	c.parts = [3][]byte{} // they are another push's by now
+	c.parts = [3][]byte{} // of a write that failed some are left
 	return n, err
 }
 
