@@ -36,17 +36,11 @@ func runCompare(ctx context.Context, args []string, out, progress io.Writer) err
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "loadtest-")
+	dir, err := prepare(ctx, &o, progress)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if o.binary == "" {
-		fmt.Fprintln(progress, "building the gateway")
-		if o.binary, err = buildGateway(ctx, dir); err != nil {
-			return err
-		}
-	}
 	binaries, err := buildPeers(ctx, list, *peers, progress)
 	if err != nil {
 		return err

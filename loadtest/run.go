@@ -11,23 +11,31 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/loadtest/report"
 )
 
+// prepare returns a new folder for what a run writes, and builds the gateway there if it is what is measured and no binary was named.
+func prepare(ctx context.Context, o *options, progress io.Writer) (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "loadtest-"); err != nil {
+		return "", err
+	}
+	if o.target == "" && o.binary == "" {
+		fmt.Fprintln(progress, "building the gateway")
+		if o.binary, err = buildGateway(ctx, dir); err != nil {
+			return "", errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	return dir, nil
+}
+
 // runAll runs the scenarios that were asked for, one after the other, and writes what they gave.
 func runAll(ctx context.Context, o options, out, progress io.Writer) error {
 	list, err := choose(o.scenario)
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "loadtest-")
+	dir, err := prepare(ctx, &o, progress)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if o.target == "" && o.binary == "" {
-		fmt.Fprintln(progress, "building the gateway")
-		if o.binary, err = buildGateway(ctx, dir); err != nil {
-			return err
-		}
-	}
 	if o.out != "" {
 		if err := os.MkdirAll(o.out, 0o755); err != nil {
 			return err

@@ -22,16 +22,7 @@ func installs(t *testing.T, c *cluster, name, file string) {
 	version := get[struct{ GitVersion string }](t, r.api, "/version").GitVersion
 	r.strict(r.run(t, r.helm, append([]string{"template", "telemetry-gateway", r.chart, "--no-hooks", "--kube-version=" + version}, r.flags(nil)...)...))
 	r.install()
-	pods := r.settled(replicas[name])
-	r.spread(pods)
-	r.reached(r.name, pods)
-	r.reached(r.name+"-admin", pods)
-	r.mounted(pods[0])
-	r.shielded(pods)
-	r.protected(len(pods))
-	if name != "dev" {
-		r.monitored()
-	}
+	r.stands(name)
 	r.strict(r.run(t, r.helm, "get", "hooks", "telemetry-gateway", "--namespace="+r.namespace))
 	r.run(t, r.helm, "test", "telemetry-gateway", "--namespace="+r.namespace, "--timeout=60s")
 
@@ -42,6 +33,21 @@ func installs(t *testing.T, c *cluster, name, file string) {
 		}
 		return nil
 	})
+}
+
+// stands fails unless the controllers have made of the values called name what they are for.
+func (r *release) stands(name string) {
+	r.t.Helper()
+	pods := r.settled(replicas[name])
+	r.spread(pods)
+	r.reached(r.name, pods)
+	r.reached(r.name+"-admin", pods)
+	r.mounted(pods[0])
+	r.shielded(pods)
+	r.protected(len(pods))
+	if name != "dev" {
+		r.monitored()
+	}
 }
 
 // shielded fails unless the NetworkPolicy holds for the pods, and its ports are theirs: of a name that no container has,

@@ -18,17 +18,8 @@ func overlays(t *testing.T, c *cluster) {
 			r.run(t, r.kubectl(), "apply", "--filename="+base+"/namespace.yaml")
 			r.prepareSecrets()
 			r.run(t, r.kubectl(), "apply", "--server-side", "--validate=strict", "--kustomize="+overlay)
+			r.stands(name)
 
-			pods := r.settled(replicas[name])
-			r.spread(pods)
-			r.reached(r.name, pods)
-			r.reached(r.name+"-admin", pods)
-			r.mounted(pods[0])
-			r.shielded(pods)
-			r.protected(len(pods))
-			if name != "dev" {
-				r.monitored()
-			}
 			// A second time changes nothing: the server has stored what the files say.
 			generation := r.generation()
 			r.run(t, r.kubectl(), "apply", "--server-side", "--validate=strict", "--kustomize="+overlay)
