@@ -65,3 +65,31 @@ func TestNamesAreNotComparedAgainAndAgain(t *testing.T) {
 	f(1<<20, 200, true)
 	f(100, 20_000, false)
 }
+
+// The same where nobody asks about series, and stamps have to find their places.
+func TestNamesAreNotSortedAgainAndAgain(t *testing.T) {
+	f := func(symbol, series int, want bool) {
+		t.Helper()
+		long := strings.Repeat("n", symbol)
+		req := &writev2.Request{Symbols: []string{"", long + "a", long + "b", "v", "w"}}
+		for range series {
+			req.Timeseries = append(req.Timeseries, writev2.TimeSeries{LabelsRefs: []uint32{1, 3, 2, 4}, Samples: []writev2.Sample{{Value: 1}}})
+		}
+		raw, err := req.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := decodeV2(raw, ingest.Content{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := ingest.Edit{Form: formV2, Stamps: stampSets[1]}
+		_, err = b.Encode(make([]byte, 0, b.Bound(e)), e)
+		if tooLarge := err != nil && fault.From(err).Kind == fault.TooLarge; tooLarge != want {
+			t.Errorf("%d series with names of %d bytes: %v, want too large: %v", series, symbol, err, want)
+		}
+	}
+	f(1<<20, 5, false)
+	f(1<<20, 200, true)
+	f(1000, 20_000, false)
+}

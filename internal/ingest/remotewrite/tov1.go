@@ -28,7 +28,7 @@ func (b *batchV2) boundV1(e ingest.Edit) int {
 	}
 	var f, g wire.Field
 	at := -1
-	for msg := b.raw; len(msg) > 0; {
+	for msg := b.raw; len(msg) > 0 && b.books.err == nil; {
 		if msg = next(msg, &f); f.Num != v2Series || b.isBad(f.Data) {
 			continue
 		}

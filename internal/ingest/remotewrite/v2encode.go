@@ -48,7 +48,7 @@ func (b *batchV2) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	if (len(stamps) > 0 || b.disorder || b.reduction.any) && !b.prepare(stamps) {
 		return ingest.Result{}, b.books.err
 	}
-	if !b.mustChange() && b.carries(stamps) {
+	if !b.mustChange() && b.carries(stamps) && b.books.err == nil {
 		res.Unchanged = true
 		return res, nil
 	}
@@ -62,7 +62,7 @@ func (b *batchV2) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	b.reduction.begin()
 	var f wire.Field
 	n := 0
-	for msg := b.raw; len(msg) > 0; {
+	for msg := b.raw; len(msg) > 0 && b.books.err == nil; {
 		msg = next(msg, &f)
 		switch f.Num {
 		case v2Symbols, skipLabelValidation, skipLabelCountValidation:
@@ -77,6 +77,9 @@ func (b *batchV2) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 		default:
 			dst = append(dst, f.Raw...)
 		}
+	}
+	if b.books.err != nil {
+		return ingest.Result{}, b.books.err
 	}
 	if b.reduction.any {
 		dst = b.insertSymbols(dst, start)
@@ -185,14 +188,21 @@ func (r *refs) next() (ref uint32, ok bool) {
 	return uint32(v), true
 }
 
-// collect appends the labels of a series or of an exemplar to ls.
+// longName is from how many bytes on a name counts as hashed each time that it is collected, to be compared with others.
+const longName = 4 << 10
+
+// collect appends the labels of a series or of an exemplar to ls, not all of them where there is too much of long names.
 func (b *batchV2) collect(ls []label, msg []byte) []label {
 	for r := (refs{msg: msg}); ; {
 		name, value, ok := r.pair()
 		if !ok {
 			return ls
 		}
-		ls = append(ls, label{name: b.symbol(name), value: b.symbol(value), nameRef: name, valueRef: value, at: len(ls)})
+		l := label{name: b.symbol(name), value: b.symbol(value), nameRef: name, valueRef: value, at: len(ls)}
+		if len(l.name) >= longName && !b.hash(l.name, nil) {
+			return ls
+		}
+		ls = append(ls, l)
 	}
 }
 
