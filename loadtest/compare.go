@@ -85,7 +85,7 @@ func buildPeers(ctx context.Context, list []rival, dir string, progress io.Write
 func compareAll(ctx context.Context, list []rival, o options, binaries map[string]string, rounds int, dir string, progress io.Writer) ([]*report.Duel, error) {
 	duels := make([]*report.Duel, len(list))
 	for i, r := range list {
-		duels[i] = &report.Duel{Scenario: r.scenario.name, Peer: r.peer.name, Goal: r.goal, WithoutRules: r.unchanged}
+		duels[i] = &report.Duel{Scenario: r.scenario.name, Peer: r.peer.name, Goal: r.goal, WithoutRules: r.unchanged, Rate: r.rate}
 	}
 	var failed []error
 	for round := range rounds {
@@ -97,6 +97,7 @@ func compareAll(ctx context.Context, list []rival, o options, binaries map[strin
 			if i == 0 || list[i-1].scenario.name != r.scenario.name {
 				ours = nil
 				fmt.Fprintf(progress, "\n%s, round %d of %d: the gateway\n", r.scenario.name, round+1, rounds)
+				o.rate = r.rate
 				result, err := runScenario(ctx, r.scenario, o, dir, progress)
 				if err != nil {
 					failed = append(failed, fmt.Errorf("%s: %w", r.scenario.name, err))
@@ -126,6 +127,6 @@ func (r *rival) run(ctx context.Context, o options, binary, dir string, progress
 		s.loads = slices.Clone(s.loads)
 		s.loads[0].spec.Change = generate.Change{}
 	}
-	o.peer, o.peerBinary = r.peer, binary
+	o.peer, o.peerBinary, o.rate = r.peer, binary, r.rate
 	return runScenario(ctx, s, o, dir, progress)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // measureCrash drives the loads, kills the program half-way with SIGKILL, starts it again on the same folder, since what it
-// has on disk may come yet, and compares what had been acknowledged with what arrived.
+// has on disk may come yet, waits for that, and compares what had been acknowledged with what arrived.
 func (b *bench) measureCrash(ctx context.Context) (*report.Result, error) {
 	if b.options.target != "" {
 		return nil, errors.New("it kills what it measures, and starts it again: it cannot do that to -target")
@@ -53,6 +53,7 @@ func (b *bench) measureCrash(ctx context.Context) (*report.Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.Waited, r.Queued = v.Waited.Seconds(), v.Queued
 	b.note("killed after %.1f s: %d items acknowledged since it began, %d arrived", r.Seconds, v.Accepted, v.Arrived)
 	b.fill(r, outcomes, v)
 	r.Acknowledged, r.Arrived = v.Accepted, v.Arrived

@@ -117,7 +117,7 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	small := one("small", "", 0, generate.Spec{Kind: generate.RemoteWriteV1, Items: 5, Series: 500, Change: reducedSeries}, gatewayConfig{metrics: reduceRules})
-	list := []rival{{small, reverseProxy(), 2, true}}
+	list := []rival{{scenario: small, peer: reverseProxy(), goal: 2, unchanged: true}}
 	o := options{duration: 200 * time.Millisecond, sinkListen: "127.0.0.1:0", binary: self, patience: patience}
 	binaries := map[string]string{list[0].peer.name: self}
 	c := new(report.Comparison)

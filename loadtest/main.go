@@ -53,8 +53,12 @@ type options struct {
 	peerBinary string
 }
 
-// patience is for programs with a queue, which may be waiting to try again.
-const patience = 10 * time.Second
+// patience is for programs with a queue, which may be waiting to try again; queuePatience for those that say that something
+// is in it, though nothing comes.
+const (
+	patience      = 10 * time.Second
+	queuePatience = time.Minute
+)
 
 const usage = `usage: loadtest [flags]            measure
        loadtest compare [flags]    measure the gateway and other programs in turn

@@ -108,7 +108,8 @@ func loadResult(name string, rate float64, out *drive.Outcome) report.Load {
 	return l
 }
 
-// settle waits until the sink has what was accepted: a program with a queue takes its time.
+// settle waits until the sink has what was accepted. A program with a queue takes its time: it is given until nothing has come
+// for a while and it says that nothing waits, or for a minute.
 func (b *bench) settle(ctx context.Context) (v verification, err error) {
 	check := verify
 	if b.foreign() {
@@ -118,21 +119,36 @@ func (b *bench) settle(ctx context.Context) (v verification, err error) {
 	for _, l := range b.loads {
 		identityOnly = identityOnly || l.Work.IdentityOnly
 	}
-	last, since := uint64(0), time.Now()
+	last, began := uint64(0), time.Now()
+	since := began
 	for {
 		st, err := b.sink.control(ctx, http.MethodGet, sink.StatePath, nil)
 		if err != nil {
 			return v, err
 		}
 		v = check(&b.accepted, st, identityOnly)
-		if v.ok() || v.Arrived >= v.Accepted || time.Since(since) > b.patience {
+		v.Waited = time.Since(began)
+		if v.ok() || v.Arrived >= v.Accepted {
 			return v, nil
+		}
+		if time.Since(since) > b.patience {
+			if v.Queued, err = b.queued(ctx); err != nil || v.Queued == 0 || v.Waited > queuePatience {
+				return v, err
+			}
 		}
 		if v.Arrived != last {
 			last, since = v.Arrived, time.Now()
 		}
 		time.Sleep(50 * time.Millisecond) // the runner has nothing else to do
 	}
+}
+
+// queued is what a peer says that it has yet to forward; 0 where it says nothing.
+func (b *bench) queued(ctx context.Context) (float64, error) {
+	if b.peer == nil || len(b.peer.queued) == 0 {
+		return 0, nil
+	}
+	return measure.ReadSum(ctx, b.metrics, b.peer.queued...)
 }
 
 // nuisances opens idle connections and starts slow senders.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/telemetry-gateway/telemetry-gateway/loadtest/digest"
 	"github.com/telemetry-gateway/telemetry-gateway/loadtest/drive"
@@ -18,6 +19,9 @@ type verification struct {
 	Arrived  uint64 `json:"arrived"`
 	Unknown  uint64 `json:"unknown,omitempty"`
 	Checked  uint64 `json:"checked"`
+	// Waited is how long what was missing was waited for, and Queued what a program with a queue says that it holds.
+	Waited time.Duration `json:"waited,omitempty"`
+	Queued float64       `json:"queued,omitempty"`
 }
 
 const (

@@ -107,6 +107,43 @@ func ReadGauge(ctx context.Context, url, name string) (float64, error) {
 	return value(text, name)
 }
 
+// ReadSum reads metrics at a Prometheus metrics URL, and adds up what each has of any labels. All of them must be there.
+func ReadSum(ctx context.Context, url string, names ...string) (float64, error) {
+	text, err := read(ctx, url)
+	if err != nil {
+		return 0, err
+	}
+	total := 0.0
+	for _, name := range names {
+		n, err := sum(text, name)
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
+// sum adds up the lines of one metric. What labels hold may look like anything but a line's end.
+func sum(text, name string) (total float64, err error) {
+	found := false
+	for line := range strings.Lines(text) {
+		rest, ok := strings.CutPrefix(line, name)
+		if !ok || !strings.HasPrefix(rest, "{") && !strings.HasPrefix(rest, " ") {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(rest[strings.LastIndexByte(rest, '}')+1:]), 64)
+		if err != nil {
+			return 0, fmt.Errorf("metric %s: %w", name, err)
+		}
+		total, found = total+n, true
+	}
+	if !found {
+		return 0, fmt.Errorf("there is no metric %s", name)
+	}
+	return total, nil
+}
+
 func read(ctx context.Context, url string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -51,7 +51,25 @@ func TestHeap(t *testing.T) {
 	if err != nil || h != (Heap{1.5e6, 77}) {
 		t.Errorf("%+v, %v", h, err)
 	}
+	if n, err := ReadSum(t.Context(), s.URL, "go_memstats_mallocs_total", "go_memstats_alloc_bytes_total"); err != nil || n != 1.5e6+77 {
+		t.Errorf("the sum is %v, %v", n, err)
+	}
 	if _, err := heap("nothing 1\n"); err == nil {
 		t.Error("metrics without memory are read")
 	}
+}
+
+func TestSum(t *testing.T) {
+	f := func(text string, want float64, fails bool) {
+		t.Helper()
+		if n, err := sum(text, "queue_bytes"); n != want || (err != nil) != fails {
+			t.Errorf("%q: %v, %v; want %v", text, n, err, want)
+		}
+	}
+	f("# HELP queue_bytes x\nqueue_bytes 7\n", 7, false)
+	f("queue_bytes{path=\"a b} 9\",url=\"1:x\"} 3\nqueue_bytes{path=\"c\"} 1e2\nqueue_bytes_total 5\n", 103, false)
+	f("queue_bytes{path=\"c\"} 0", 0, false)
+	f("queue_bytes_total 5\n", 0, true)
+	f("queue_bytes \n", 0, true)
+	f("", 0, true)
 }

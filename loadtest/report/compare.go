@@ -21,6 +21,8 @@ type Duel struct {
 	Goal float64 `json:"goal,omitempty"`
 	// WithoutRules: the peer cannot do what the gateway does in this scenario, and only forwarded.
 	WithoutRules bool `json:"without_rules,omitempty"`
+	// Rate is how many items a second both got; 0: as many as they took, or as the scenario says.
+	Rate float64 `json:"rate,omitempty"`
 	// Ours and Theirs have one round each at the same index.
 	Ours   []Round `json:"ours"`
 	Theirs []Round `json:"theirs"`
@@ -31,15 +33,20 @@ type Round struct {
 	PerCPUSecond float64 `json:"items_per_cpu_second"`
 	RSSPeak      uint64  `json:"rss_peak_bytes"`
 	Verdict      string  `json:"verdict"`
-	// Acknowledged and Arrived are items of a program that was killed.
-	Acknowledged uint64 `json:"acknowledged,omitempty"`
-	Arrived      uint64 `json:"arrived,omitempty"`
+	// Acknowledged, Arrived, Waited and Queued are those of a Result.
+	Acknowledged uint64  `json:"acknowledged,omitempty"`
+	Arrived      uint64  `json:"arrived,omitempty"`
+	Waited       float64 `json:"waited_seconds,omitempty"`
+	Queued       float64 `json:"queued,omitempty"`
 }
 
 // Add adds a round.
 func (d *Duel) Add(ours, theirs *Result) {
 	round := func(r *Result) Round {
-		return Round{PerCPUSecond: r.PerCPUSecond(), RSSPeak: r.RSSPeak, Verdict: r.Verdict, Acknowledged: r.Acknowledged, Arrived: r.Arrived}
+		return Round{
+			PerCPUSecond: r.PerCPUSecond(), RSSPeak: r.RSSPeak, Verdict: r.Verdict,
+			Acknowledged: r.Acknowledged, Arrived: r.Arrived, Waited: r.Waited, Queued: r.Queued,
+		}
 	}
 	d.Ours, d.Theirs = append(d.Ours, round(ours)), append(d.Theirs, round(theirs))
 }
@@ -67,7 +74,7 @@ func (c *Comparison) WriteTable(w io.Writer) error {
 
 func (c *Comparison) tables(b *strings.Builder) {
 	speed := [][]string{{"scenario", "peer", "ours, items/CPU-s", "theirs", "ratio", "goal", "our RSS peak MiB", "theirs", "ours arrived", "theirs arrived"}}
-	crash := [][]string{{"scenario", "program", "round", "acknowledged", "arrived", "lost"}}
+	crash := [][]string{{"scenario", "program", "round", "items/s", "acknowledged", "arrived", "lost", "waited s", "still queued"}}
 	last := ""
 	for _, d := range c.Duels {
 		if len(d.Ours) == 0 {
@@ -78,16 +85,16 @@ func (c *Comparison) tables(b *strings.Builder) {
 			continue
 		}
 		if d.Scenario != last {
-			crash = append(crash, killed(d.Scenario, "gateway", d.Ours)...)
+			crash = append(crash, d.killed("gateway", d.Ours)...)
 		}
-		crash = append(crash, killed(d.Scenario, d.Peer, d.Theirs)...)
+		crash = append(crash, d.killed(d.Peer, d.Theirs)...)
 		last = d.Scenario
 	}
 	if len(speed) > 1 {
 		columns(b, speed)
 	}
 	if len(speed) > 1 && len(crash) > 1 {
-		b.WriteString("\nKilled with SIGKILL half-way, started again:\n\n")
+		b.WriteString("\nKilled with SIGKILL half-way, started again on the same folder, and waited for:\n\n")
 	}
 	if len(crash) > 1 {
 		columns(b, crash)
@@ -110,13 +117,15 @@ func (d *Duel) row() []string {
 }
 
 // killed are rows of a program that was killed, round by round.
-func killed(scenario, program string, rounds []Round) (rows [][]string) {
+func (d *Duel) killed(program string, rounds []Round) (rows [][]string) {
 	for i, r := range rounds {
 		lost := "0"
 		if r.Arrived < r.Acknowledged {
 			lost = fmt.Sprint(r.Acknowledged - r.Arrived)
 		}
-		rows = append(rows, []string{scenario, program, fmt.Sprint(i + 1), fmt.Sprint(r.Acknowledged), fmt.Sprint(r.Arrived), lost})
+		rows = append(rows, []string{
+			d.Scenario, program, fmt.Sprint(i + 1), count(d.Rate), fmt.Sprint(r.Acknowledged), fmt.Sprint(r.Arrived), lost, fmt.Sprintf("%.1f", r.Waited), fmt.Sprint(r.Queued),
+		})
 	}
 	return rows
 }

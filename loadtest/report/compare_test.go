@@ -26,8 +26,8 @@ func TestRatioIsOfMedians(t *testing.T) {
 }
 
 func TestComparisonTable(t *testing.T) {
-	crash := &Duel{Scenario: "crash", Peer: "other 1.0"}
-	crash.Add(&Result{Acknowledged: 100, Arrived: 110}, &Result{Acknowledged: 100, Arrived: 93})
+	crash := &Duel{Scenario: "crash", Peer: "other 1.0", Rate: 1000}
+	crash.Add(&Result{Acknowledged: 100, Arrived: 110}, &Result{Acknowledged: 100, Arrived: 93, Waited: 12.34, Queued: 56})
 	second := &Duel{Scenario: "crash", Peer: "another", Ours: crash.Ours, Theirs: crash.Theirs}
 	c := &Comparison{About{Command: "c", Machine: "m", Date: "d"}, []*Duel{duel(), {Scenario: "failed"}, crash, second}}
 	var b strings.Builder
@@ -37,7 +37,8 @@ func TestComparisonTable(t *testing.T) {
 	words := strings.Join(strings.Fields(b.String()), " ")
 	for _, want := range []string{
 		"| rw1 | other 1.0 | 5 | 2 | 2.5 x | 3.0 x | 60.0 | 120.0 | exact | exact; lost 1 items |",
-		"| crash | gateway | 1 | 100 | 110 | 0 |", "| crash | other 1.0 | 1 | 100 | 93 | 7 |", "| crash | another | 1 | 100 | 93 | 7 |",
+		"| crash | gateway | 1 | 1.0 k | 100 | 110 | 0 | 0.0 | 0 |", "| crash | other 1.0 | 1 | 1.0 k | 100 | 93 | 7 | 12.3 | 56 |",
+		"| crash | another | 1 | | 100 | 93 | 7 | 12.3 | 56 |",
 	} {
 		if !strings.Contains(words, want) {
 			t.Errorf("the table does not have %q:\n%s", want, b.String())

@@ -51,6 +51,10 @@ type Result struct {
 	// Acknowledged and Arrived are items of a program that was killed, since its sink began.
 	Acknowledged uint64 `json:"acknowledged,omitempty"`
 	Arrived      uint64 `json:"arrived,omitempty"`
+	// Waited is how many seconds it had for what was missing once it was started again, and Queued what it then still said
+	// that it has to forward, in bytes and blocks.
+	Waited float64 `json:"waited_seconds,omitempty"`
+	Queued float64 `json:"queued,omitempty"`
 	// What was allocated on the heap for each push; negative: not known.
 	AllocBytes   float64 `json:"alloc_bytes_per_push"`
 	AllocObjects float64 `json:"alloc_objects_per_push"`
