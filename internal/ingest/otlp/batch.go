@@ -1,6 +1,7 @@
 package otlp
 
 import (
+	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
@@ -22,6 +23,8 @@ type batch struct {
 	survey
 	// reduced is of spans and log records only.
 	reduced
+	// prepared are the data points, read for the Reducer that will ask about them; nil: nobody has read them yet.
+	prepared *points
 	// points is what a Reducer said about data points; nil: nothing that changes the push.
 	points *points
 }
@@ -39,7 +42,10 @@ func (s *signal) decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
 		}
 	}
 	if err == nil {
-		err = b.walk()
+		err = b.walk(c)
+	}
+	if full, ok := err.(*fault.Error); ok {
+		return nil, full // no fault of the push either
 	}
 	if err != nil {
 		return nil, ingest.Malformed("otlp "+string(s.signal), err)
@@ -47,12 +53,17 @@ func (s *signal) decode(raw []byte, c ingest.Content) (ingest.Batch, error) {
 	return b, nil
 }
 
-// walk checks the push and counts what is in it.
-func (b *batch) walk() (err error) {
+// walk checks the push and counts what is in it. It reads data points for who will ask about them.
+func (b *batch) walk(c ingest.Content) (err error) {
 	var w walker
-	if b.signal.signal == ingest.Traces {
+	switch {
+	case b.signal.signal == ingest.Traces:
 		b.items, err = w.traces(b.proto, &b.survey)
-	} else {
+	case b.signal.signal == ingest.Metrics && c.Reducer != nil && c.Reducer.Judge != nil:
+		if b.prepared, err = newPoints(b.proto, c.Reducer, ingest.Lender{Charge: c.Charge, Stock: c.Stock}); err == nil {
+			b.items, w = len(b.prepared.at), b.prepared.walker
+		}
+	default:
 		b.items, err = w.walk(b.proto, b.signal.request, 0)
 	}
 	b.envelopes, b.holders = w.envelopes, w.holders

@@ -17,7 +17,7 @@ func knownPoints(stamps []labels.Label, items int, change *labels.Change) *inges
 	room := make([]ingest.Series, items)
 	return &ingest.Reducer{
 		Stamps: stamps,
-		Keys:   labels.NewHasher(labels.NewSeed(), labels.Key{}, stamps),
+		Keys:   labels.NewHasher(labels.NewSeed(), labels.Key{}, stamps).Use(labels.NewMemo(1 << 16)),
 		Judge: func(ss []ingest.Series, _ func(int, *labels.Set)) {
 			for i := range ss {
 				ss[i].Change = change
@@ -76,7 +76,7 @@ func BenchmarkPoints(b *testing.B) {
 			b.SetBytes(int64(len(raw)))
 			var pool ingest.Pool
 			for b.Loop() {
-				c := ingest.Content{Stock: pool.Stock()}
+				c := ingest.Content{Stock: pool.Stock(), Reducer: r}
 				batch, err := p.Decode(raw, c)
 				if err != nil {
 					b.Fatal(err)

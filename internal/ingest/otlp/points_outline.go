@@ -8,21 +8,28 @@ import (
 
 // points is a push of data points while a Reducer looks at it, and what that makes of it. It points into the push. Only what
 // counts is in it: scopes and metrics without points are not, and so stay as they came.
+//
+// Where Decode knows who will ask, read checks the push and reads it at once, so that no point is walked twice.
 type points struct {
 	resources []pointResource // every ResourceMetrics
 	scopes    []pointScope
 	metrics   []pointMetric
 	at        []pointAt
 
-	// series are what the Reducer says of each of at. Nil: nothing.
+	// series are what the push says of each of at and then the Reducer. Nil: nothing.
 	series []ingest.Series
 	parts  []part
 	// left is how many points leave, and grow what the push grows by at most, stamps aside.
 	left, grow int
 
 	lender ingest.Lender
+	walker walker
 	keys   *labels.Hasher
+	// bare is the key of a series without labels: stamps alone.
+	bare   labels.Key
 	layout layout
+	// most is how many attributes a point has at most, and longest how many bytes the texts of a point's values take.
+	most, longest int
 	// asked are the labels of the resource at hand, for its own rules.
 	asked labels.Set
 	// shown holds the texts of resource.<name>, text those of the resource or the point at hand.
@@ -99,28 +106,76 @@ func sound(b []byte, err error) []byte {
 // same says whether a is b, not only like it. b is not empty.
 func same(a, b []byte) bool { return len(a) > 0 && &a[0] == &b[0] }
 
+// outline checks the push, but for the points that count, and notes where everything stands. It counts as walker does.
+func (p *points) outline(push []byte) (err error) {
+	// A guess, so that there is little to grow: a point has some hundred bytes, and a metric some points.
+	if err = reserve(&p.at, p.lender, len(push)/256); err != nil {
+		return err
+	}
+	if err = reserve(&p.metrics, p.lender, len(push)/1024); err != nil {
+		return err
+	}
+	w := &p.walker
+	for len(push) > 0 {
+		if push, err = w.next(push); err != nil {
+			return err
+		}
+		if w.field.Num != 1 {
+			continue
+		}
+		if w.field.Type != wire.Bytes {
+			return errNotSub
+		}
+		w.envelopes++
+		if err = p.addResource(w.field.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // addResource adds the ResourceMetrics msg with all that is in it.
 func (p *points) addResource(msg []byte) (err error) {
 	if err = reserve(&p.resources, p.lender, 1); err != nil {
 		return err
 	}
+	w := &p.walker
 	r := pointResource{msg: msg, num: oldScope, from: len(p.scopes)}
-	var f wire.Field
 	for rest := msg; len(rest) > 0; {
-		switch rest = field(rest, &f); f.Num {
+		if rest, err = w.next(rest); err != nil {
+			return err
+		}
+		num, data := w.field.Num, w.field.Data
+		if num != 1 && num != 2 && num != oldScope {
+			continue
+		}
+		if w.field.Type != wire.Bytes {
+			return errNotSub
+		}
+		switch num {
 		case 1:
-			if err = r.merge(f.Data, p.lender); err != nil {
+			if _, err = w.walk(data, resource, 0); err != nil {
+				return err
+			}
+			if err = r.merge(data, p.lender); err != nil {
 				return err
 			}
 		case 2:
 			r.num = 2
 		}
 	}
+	var f wire.Field
 	for rest := msg; len(rest) > 0; {
-		if rest = field(rest, &f); f.Num == r.num {
-			if err = p.addScope(f.Data); err != nil {
-				return err
-			}
+		switch rest = field(rest, &f); f.Num {
+		case r.num:
+			w.envelopes++
+			err = p.addScope(f.Data)
+		case oldScope: // upstream does not read it
+			w.envelopes++
+			_, err = w.walk(f.Data, scopeMetrics, 0)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	r.to = len(p.scopes)
@@ -148,15 +203,26 @@ func (r *pointResource) merge(msg []byte, from ingest.Lender) error {
 
 func (p *points) addScope(msg []byte) (err error) {
 	s := pointScope{msg: msg, resource: len(p.resources), from: len(p.metrics)}
-	var f wire.Field
+	w := &p.walker
 	for rest := msg; len(rest) > 0; {
-		switch rest = field(rest, &f); f.Num {
-		case 1:
-			s.read(f.Data)
-		case 2:
-			if err = p.addMetric(f.Data); err != nil {
-				return err
-			}
+		if rest, err = w.next(rest); err != nil {
+			return err
+		}
+		num, data := w.field.Num, w.field.Data
+		if num != 1 && num != 2 {
+			continue
+		}
+		if w.field.Type != wire.Bytes {
+			return errNotSub
+		}
+		if num == 2 {
+			w.envelopes++
+			err = p.addMetric(data)
+		} else if _, err = w.walk(data, scope, 0); err == nil {
+			s.read(data)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if s.to = len(p.metrics); s.from == s.to {
@@ -189,25 +255,36 @@ func (s *pointScope) read(msg []byte) {
 
 func (p *points) addMetric(msg []byte) (err error) {
 	m := pointMetric{msg: msg, scope: len(p.scopes), from: len(p.at)}
-	var f wire.Field
+	w := &p.walker
+	holds := scalar // what m.data is
 	for rest := msg; len(rest) > 0; {
-		rest = field(rest, &f)
-		if f.Num == 1 && f.Type == wire.Bytes {
-			m.name = f.Data
-		}
-		if k := pointsOf(f.Num); k != scalar {
-			m.data, m.kind = f.Data, k
-		}
-	}
-	for rest := m.data; len(rest) > 0; {
-		offset := len(m.data) - len(rest)
-		if rest = field(rest, &f); f.Num != 1 {
-			continue
-		}
-		if err = reserve(&p.at, p.lender, 1); err != nil {
+		if rest, err = w.next(rest); err != nil {
 			return err
 		}
-		p.at = append(p.at, pointAt{offset: offset, metric: int32(len(p.metrics))})
+		num, data, isBytes := w.field.Num, w.field.Data, w.field.Type == wire.Bytes
+		if num == 1 && isBytes {
+			m.name = data
+		}
+		i, ok := index(num)
+		if !ok || messages[metric].sub[i] == scalar {
+			continue
+		}
+		if !isBytes {
+			return errNotSub
+		}
+		k, unread := messages[metric].sub[i], data
+		if k != keyValue {
+			w.envelopes++
+			unread, m.data, k, holds = m.data, data, holds, k
+		}
+		// Upstream does not read metadata, nor any data but the last.
+		if _, err = w.walk(unread, k, 0); err != nil {
+			return err
+		}
+	}
+	m.kind = messages[holds].sub[1]
+	if err = p.addPoints(m.data); err != nil {
+		return err
 	}
 	if m.to = len(p.at); m.from == m.to {
 		return nil
@@ -216,6 +293,29 @@ func (p *points) addMetric(msg []byte) (err error) {
 		return err
 	}
 	p.metrics = append(p.metrics, m)
+	return nil
+}
+
+// addPoints adds the points in data, which are the next metric's.
+func (p *points) addPoints(data []byte) (err error) {
+	w, metric := &p.walker, int32(len(p.metrics))
+	for rest := data; len(rest) > 0; {
+		offset := len(data) - len(rest)
+		if rest, err = w.next(rest); err != nil {
+			return err
+		}
+		if w.field.Num != 1 {
+			continue
+		}
+		if w.field.Type != wire.Bytes {
+			return errNotSub
+		}
+		if err = reserve(&p.at, p.lender, 1); err != nil {
+			return err
+		}
+		w.holders++
+		p.at = append(p.at, pointAt{offset: offset, metric: metric})
+	}
 	return nil
 }
 

@@ -445,6 +445,7 @@ func FuzzPoints(f *testing.F) {
 		if how&4 != 0 {
 			d.stale = func(ls []labels.Label) bool { return len(ls)%2 == 0 }
 		}
+		prepares(t, remembering(t, d), raw)
 		b, err := otlp.MetricsHTTP.Decode(raw, ingest.Content{})
 		if err != nil {
 			return

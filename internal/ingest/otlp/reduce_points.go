@@ -2,7 +2,6 @@ package otlp
 
 import (
 	"encoding/binary"
-	"math"
 	"unsafe"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
@@ -10,39 +9,34 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
 
-// reducePoints asks r about every resource and every data point, and keeps the answers if they change anything.
+// newPoints reads the push, which it checks, for r.
 //
 // What a point's key is made of besides what rules see: all else that tells it from others upstream, such as attributes
 // of its scope. Equal keys mean equal labels, also where a sender doubles attributes on purpose.
-func (b *batch) reducePoints(r *ingest.Reducer) error {
+func newPoints(push []byte, r *ingest.Reducer, from ingest.Lender) (*points, error) {
+	p := &points{lender: from, keys: r.Keys}
+	err := p.outline(push)
+	if err == nil && r.Judge != nil && len(p.at) > 0 {
+		err = p.read(r)
+	}
+	return p, err
+}
+
+// reducePoints asks r about every resource and every data point, and keeps the answers if they change anything.
+func (b *batch) reducePoints(r *ingest.Reducer) (err error) {
 	if r.Judge == nil && r.Resource == nil {
 		return nil
 	}
 	lender := ingest.Lender{Charge: r.Charge, Stock: b.stock}
-	p := &points{lender: lender, keys: r.Keys, text: attributes{lender: lender}}
-	if err := reserve(&p.at, p.lender, b.items); err != nil {
+	p := b.prepared
+	if p == nil {
+		if p, err = newPoints(b.proto, r, lender); err != nil {
+			return err
+		}
+	}
+	p.lender, p.text.lender = lender, lender
+	if err = p.ask(r); err != nil {
 		return err
-	}
-	// Envelopes are metrics and their data, and not much else.
-	if err := reserve(&p.metrics, p.lender, min(b.items, b.envelopes/2)); err != nil {
-		return err
-	}
-	var f wire.Field
-	for rest := b.proto; len(rest) > 0; {
-		if rest = field(rest, &f); f.Num != 1 {
-			continue
-		}
-		if err := p.addResource(f.Data); err != nil {
-			return err
-		}
-		if err := p.askResource(r); err != nil {
-			return err
-		}
-	}
-	if r.Judge != nil && len(p.at) > 0 {
-		if err := p.judge(r); err != nil {
-			return err
-		}
 	}
 	changed, err := p.settle()
 	if changed {
@@ -51,26 +45,80 @@ func (b *batch) reducePoints(r *ingest.Reducer) error {
 	return err
 }
 
-// askResource asks r about the resource that was added last.
-func (p *points) askResource(r *ingest.Reducer) error {
-	if r.Resource == nil {
+// ask asks r about the resources, and about the points of those that stay.
+func (p *points) ask(r *ingest.Reducer) error {
+	var texts int // what those of resources take
+	dropped := false
+	for i := range p.resources {
+		at := &p.resources[i]
+		if r.Resource != nil {
+			if err := p.askResource(r, at); err != nil {
+				return err
+			}
+		}
+		if dropped = dropped || at.dropped; at.dropped || p.series == nil {
+			continue
+		}
+		sum, need, err := p.sumOfResource(at.attrs)
+		if err != nil {
+			return err
+		}
+		texts += need
+		sum = sum.Plus(at.lost)
+		from, to := p.within(at)
+		for i := from; i < to; i++ {
+			s := &p.series[i]
+			s.Key, s.Overwritten = s.Key.Plus(sum), s.Overwritten.Plus(at.lost)
+		}
+	}
+	if dropped {
+		p.leaveOut()
+	}
+	if len(p.series) == 0 {
 		return nil
 	}
-	at := &p.resources[len(p.resources)-1]
+	return p.judge(r, texts)
+}
+
+// within says which points are those of r.
+func (p *points) within(r *pointResource) (from, to int) {
+	if r.from == r.to {
+		return 0, 0
+	}
+	return p.metrics[p.scopes[r.from].from].from, p.metrics[p.scopes[r.to-1].to-1].to
+}
+
+// leaveOut takes the points of dropped resources out.
+func (p *points) leaveOut() {
+	n := 0
+	for i := range p.metrics {
+		m := &p.metrics[i]
+		from, to := m.from, m.to
+		if p.resources[p.scopes[m.scope].resource].dropped {
+			to = from
+		}
+		m.from = n
+		if p.series != nil {
+			copy(p.series[n:], p.series[from:to])
+		}
+		n += copy(p.at[n:], p.at[from:to])
+		m.to = n
+	}
+	p.at = p.at[:n]
+	if p.series != nil {
+		p.series = p.series[:n]
+	}
+}
+
+// askResource asks r about the resource at.
+func (p *points) askResource(r *ingest.Reducer, at *pointResource) error {
 	if err := p.see(at.attrs); err != nil {
 		return err
 	}
-	first := len(p.at)
-	if at.from < at.to {
-		first = p.metrics[p.scopes[at.from].from].from
-	}
-	change, verdict := r.Resource(&p.asked, len(p.at)-first)
+	from, to := p.within(at)
+	change, verdict := r.Resource(&p.asked, to-from)
 	if !verdict.Out() {
 		at.dropped = true
-		if at.from < at.to {
-			p.at, p.metrics, p.scopes = p.at[:first], p.metrics[:p.scopes[at.from].from], p.scopes[:at.from]
-			at.to = at.from
-		}
 		return nil
 	}
 	if change == nil {
@@ -127,147 +175,26 @@ func (p *points) see(attrs []byte) error {
 // setBytes is what a label takes in a Set.
 const setBytes = int(unsafe.Sizeof(labels.Label{}) + unsafe.Sizeof(labels.Key{}))
 
-// judge makes the keys of all points and asks r about them.
-func (p *points) judge(r *ingest.Reducer) error {
-	series, full := r.Room(len(p.at))
-	if full != nil {
-		return full
-	}
-	p.series = series
+// judge asks r about all points. What view takes is booked here, as if it were asked about every resource, whose texts take
+// so many bytes: it has no way to say that there is no room.
+func (p *points) judge(r *ingest.Reducer, texts int) error {
 	l := &p.layout
-	l.stamps.All = r.Stamps
-	for _, s := range r.Stamps {
-		l.stamps.Keys = append(l.stamps.Keys, p.keys.Sum(labels.Own, []byte(s.Name), []byte(s.Value)))
+	if err := reserve(&l.list, p.lender, max(0, p.most-len(l.list))); err != nil {
+		return err
 	}
-	// What view takes is booked here, as if it were asked about every resource: it has no way to say that there is no room.
-	var ofPoints, ofResources int
-	for i := range p.resources {
-		at := &p.resources[i]
-		sum, need, err := p.sumOfResource(at.attrs)
-		if err != nil {
+	if p.most > fewAttributes {
+		if err := reserve(&l.order, p.lender, max(0, p.most-len(l.order))); err != nil {
 			return err
 		}
-		ofResources += need
-		for i := at.from; i < at.to; i++ {
-			s := &p.scopes[i]
-			sum := sum.Plus(p.sumOfScope(s))
-			for i := s.from; i < s.to; i++ {
-				if need, err = p.readMetric(i, sum, at.lost); err != nil {
-					return err
-				}
-				ofPoints = max(ofPoints, need)
-			}
-		}
 	}
-	n := len(l.list) + len(r.Stamps)
-	if err := p.lender.Charge.Take(2*(ofPoints+ofResources) + n*int(unsafe.Sizeof(ownLabel{}))); err != nil {
+	n := max(len(l.list), p.most) + len(r.Stamps)
+	if err := p.lender.Charge.Take(2*(p.longest+texts) + n*int(unsafe.Sizeof(ownLabel{}))); err != nil {
 		return err
 	}
 	l.own, l.ranks = make([]ownLabel, 0, n), make([]int, 0, len(r.Stamps))
 	p.text.lender = ingest.Lender{} // booked above
-	r.Judge(series, p.view)
+	r.Judge(p.series, p.view)
 	return nil
-}
-
-// readMetric fills the series of metric i, of whose keys sum is a part, and lost what its resource has lost. need is how many bytes the texts of a point's
-// values take at most.
-func (p *points) readMetric(i int, sum, lost labels.Key) (need int, err error) {
-	m := &p.metrics[i]
-	if len(m.name) > 0 {
-		sum = sum.Plus(p.keys.Sum(labels.Own, metricLabel, m.name))
-	}
-	for i := m.from; i < m.to; i++ {
-		n, err := p.readPoint(p.point(i), m.kind, sum, &p.series[i])
-		if err != nil {
-			return 0, err
-		}
-		need = max(need, n)
-		s := &p.series[i]
-		s.Key, s.Overwritten = s.Key.Plus(lost), s.Overwritten.Plus(lost)
-	}
-	return need, nil
-}
-
-// readPoint fills s with what the point msg says.
-func (p *points) readPoint(msg []byte, k kind, sum labels.Key, s *ingest.Series) (need int, err error) {
-	l, attrs, flags := &p.layout, messages[k].attrs, flagsOf(k)
-	var nanos uint64
-	stale, weight := false, 0
-	var f wire.Field
-	l.begin()
-	for rest := msg; len(rest) > 0; {
-		switch rest = field(rest, &f); {
-		case f.Num == attrs:
-			if err = l.add(f.Data, 0, 0, p.lender); err != nil {
-				return 0, err
-			}
-		case f.Num == 3 && f.Type == wire.Fixed64:
-			nanos = f.Int
-		case f.Num == flags && f.Type == wire.Varint:
-			stale = f.Int&noRecordedValue != 0
-		case k == histogramPoint && f.Num == 7: // explicit_bounds, packed or one by one
-			weight++
-			if f.Type == wire.Bytes {
-				weight += len(f.Data)/8 - 1
-			}
-		case k == summaryPoint && f.Num == 6:
-			weight++
-		}
-	}
-	if err = l.end(p.lender); err != nil {
-		return 0, err
-	}
-	s.Key, s.Overwritten, need = p.key(sum)
-	s.Items, s.Weight = 1, int32(weight+beside[k])
-	s.First = int64(nanos / 1e6)
-	s.Last = s.First
-	if stale {
-		s.Stale, s.First, s.Last = 1, math.MaxInt64, math.MinInt64
-	}
-	return need, nil
-}
-
-// noRecordedValue is the flag of a point that says only that its series ended.
-const noRecordedValue = 1
-
-// beside is how many series upstream makes of a point besides one for each bound (there is a bucket more than bounds, a sum and
-// a count) or each quantile.
-var beside = [...]int{numberPoint: 1, histogramPoint: 3, expHistogramPoint: 1, summaryPoint: 2}
-
-func flagsOf(k kind) int32 {
-	if k == histogramPoint || k == expHistogramPoint {
-		return 10
-	}
-	return 8
-}
-
-// key is the key of the point in layout.
-func (p *points) key(sum labels.Key) (key, overwritten labels.Key, need int) {
-	list := p.layout.list[:p.layout.n]
-	stamped := false
-	for i := range list {
-		a := &list[i]
-		if a.kind != isString {
-			need += textBytes(&a.attribute)
-		}
-		if a.stamp >= 0 {
-			stamped = true
-		} else if !a.empty() {
-			sum = sum.Plus(p.sumOfOwn(a))
-		}
-	}
-	p.keys.BeginWith(sum)
-	if stamped {
-		for i := range list {
-			if a := &list[i]; a.stamp >= 0 && a.kind == isString {
-				p.keys.Add(a.name, a.data)
-			} else if a.stamp >= 0 && !a.empty() {
-				p.keys.AddTyped(a.name, a.encoded)
-			}
-		}
-	}
-	key, overwritten = p.keys.End()
-	return key, overwritten, need
 }
 
 // sumOfOwn is what an attribute of a point that is not empty adds to its key.
