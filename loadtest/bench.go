@@ -31,6 +31,7 @@ type bench struct {
 	accepted drive.Outcome // everything since the sink was told to forget
 	items    atomic.Uint64
 	notes    []string
+	least    floor // what fill measured
 }
 
 // runScenario runs one scenario from nothing to its result.
@@ -58,6 +59,9 @@ func runScenario(ctx context.Context, s scenario, o options, dir string, progres
 		return b.measureCrash(ctx)
 	}
 	r, err := b.measure(ctx)
+	if err == nil && b.parts && b.profiled() {
+		err = b.measureParts(ctx, r)
+	}
 	if err == nil && s.direct {
 		b.measureDirect(ctx, r)
 	}

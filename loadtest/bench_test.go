@@ -149,16 +149,25 @@ func TestWrongUsage(t *testing.T) {
 	f("no scenario is called", "-scenario", "rw9")
 	f("go together", "-target", "http://127.0.0.1:1")
 	f("needs -out", "-profile")
+	f("not of -target", "-parts", "-target", "http://127.0.0.1:1", "-pid", "1")
 	f("is not a flag", "rw1")
 	f("overload-dead", "-help")
 }
 
 func TestResultsAreSaved(t *testing.T) {
 	dir := t.TempDir()
-	if err := saveRun(dir, &report.Run{Results: []*report.Result{{Scenario: "x", Loads: []report.Load{{Name: "y"}}}}}); err != nil {
+	run := &report.Run{Results: []*report.Result{{Scenario: "x", Loads: []report.Load{{Name: "y"}}}}}
+	if err := saveRun(dir, run); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{resultsFile, pageFile, "x.svg"} {
+	if _, err := os.Stat(filepath.Join(dir, partsFile)); err == nil {
+		t.Error("there is a page of profiles, though nothing was profiled")
+	}
+	run.Results[0].Profile = &report.Profile{Parts: []report.Part{{Name: partRoad, Share: 1}}}
+	if err := saveRun(dir, run); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{resultsFile, pageFile, partsFile, "x.svg"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -176,8 +185,10 @@ func TestFloors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f := floor(w, spec); f <= 0 {
-			t.Errorf("%s: the floor is %g", spec.Kind, f)
+		f := floorOf(w, spec)
+		changed := spec.Change.Move != "" || spec.Change.Delete != ""
+		if f.perSecond() <= 0 || f.of(partWalk) <= 0 || f.of(partDecompress) <= 0 || (f.of(partCompress) > 0) != changed || f.of(partRoad) != 0 {
+			t.Errorf("%s: the floor is %+v", spec.Kind, f)
 		}
 	}
 }

@@ -13,27 +13,57 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/loadtest/generate"
 )
 
-// floor is how many items a CPU-second could forward if nothing were done but what must be: decompress a push, walk it to
-// count its items, and, where a rule changes it, compress it again. HTTP is not in it: for large pushes it is small beside
-// the rest, for tiny ones it is all there is.
-func floor(w *generate.Work, spec generate.Spec) float64 {
+// floor is what a push takes if nothing is done but what must be: decompress it, walk it to count its items, and, where a rule
+// changes it, compress it again. HTTP is not in it: for large pushes it is small beside the rest, for tiny ones it is all there is.
+type floor struct {
+	items                      int
+	decompress, walk, compress time.Duration
+}
+
+// floorOf measures it. It is zero for what leaves in another form than it came in.
+func floorOf(w *generate.Work, spec generate.Spec) (f floor) {
 	var p generate.Push
 	w.Push(0, time.Now(), &p)
 	if w.IdentityOnly || spec.Kind == generate.LokiJSON || spec.Kind == generate.TracesJSON {
-		return 0 // it leaves in another form than it came in
+		return f
 	}
+	f.items = p.Items
 	undo, redo := codec(p.Encoding)
+	raw := undo(p.Body)
+	if p.Encoding != "" && p.Encoding != "identity" {
+		f.decompress = cpuOf(func() { undo(p.Body) })
+		if spec.Change.Labels != nil || spec.Change.Move != "" || spec.Change.Delete != "" {
+			f.compress = cpuOf(func() { redo(raw) })
+		}
+	}
 	const never = 1 << 62 // no millisecond is checked: counting alone
-	cost := cpuOf(func() {
-		raw := undo(p.Body)
+	f.walk = cpuOf(func() {
 		if _, err := w.Walk(raw, never); err != nil {
 			panic("BUG: loadtest: " + err.Error())
 		}
-		if spec.Change.Labels != nil || spec.Change.Move != "" || spec.Change.Delete != "" {
-			redo(raw)
-		}
 	})
-	return float64(p.Items) / cost.Seconds()
+	return f
+}
+
+// perSecond is how many items a CPU-second could forward; 0: not known.
+func (f floor) perSecond() float64 {
+	if f.items == 0 {
+		return 0
+	}
+	return float64(f.items) / (f.decompress + f.walk + f.compress).Seconds()
+}
+
+// of is the floor of a part; 0: there is none.
+func (f floor) of(part string) time.Duration {
+	switch part {
+	case partDecompress:
+		return f.decompress
+	case partWalk:
+		return f.walk
+	case partCompress:
+		return f.compress
+	}
+	return 0
 }
 
 // codec returns what undoes a compression and what does it, both with memory that is used again.

@@ -39,7 +39,8 @@ type options struct {
 	rate           float64
 	conns          int
 	binary         string
-	floor, profile bool
+	floor          bool
+	parts, profile bool // profile is parts, and the profiles are kept
 	target, token  string
 	pid            int
 	metrics        string
@@ -108,7 +109,8 @@ func runMeasure(ctx context.Context, args []string, out, progress io.Writer) err
 	f.StringVar(&o.out, "out", "", "write results.json, results.md and plots into this `FOLDER`")
 	f.StringVar(&o.binary, "gateway", "", "`BINARY` of the gateway; empty: it is built from this module")
 	f.BoolVar(&o.floor, "floor", false, "measure what the parts cost in this process, and show the sum beside each result")
-	f.BoolVar(&o.profile, "profile", false, "fetch profiles of the CPU, heap and allocations of the gateway while it is measured, into -out")
+	f.BoolVar(&o.parts, "parts", false, "run each scenario once more while the gateway profiles its CPU, and say what each part of it takes")
+	f.BoolVar(&o.profile, "profile", false, "as -parts, and keep the profiles of CPU, heap and allocations in -out")
 	f.StringVar(&o.target, "target", "", "`URL` of another program, measured instead of the gateway; it must forward to -sink")
 	f.IntVar(&o.pid, "pid", 0, "process `ID` of that program")
 	f.StringVar(&o.token, "token", "", "bearer token for that program")
@@ -125,6 +127,10 @@ func runMeasure(ctx context.Context, args []string, out, progress io.Writer) err
 	}
 	if o.profile && o.out == "" {
 		return errors.New("-profile needs -out")
+	}
+	o.parts = o.parts || o.profile
+	if o.parts && o.target != "" {
+		return errors.New("-parts and -profile are of the gateway, not of -target")
 	}
 	return runAll(ctx, o, out, progress)
 }

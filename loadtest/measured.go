@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -35,15 +34,7 @@ func (b *bench) measure(ctx context.Context) (*report.Result, error) {
 	for i, l := range b.loads {
 		wg.Go(func() { outcomes[i] = l.Run(run, 0, &b.items) })
 	}
-	if b.profile {
-		seconds := max(1, int(b.duration.Seconds())-1)
-		wg.Go(func() { b.fetchProfile(ctx, fmt.Sprintf("profile?seconds=%d", seconds), "cpu") })
-	}
 	wg.Wait()
-	if b.profile {
-		b.fetchProfile(ctx, "allocs", "allocs")
-		b.fetchProfile(ctx, "heap", "heap")
-	}
 	var total drive.Outcome
 	for i, out := range outcomes {
 		b.loads[i].From = out.Next
@@ -92,7 +83,8 @@ func (b *bench) fill(r *report.Result, outcomes []*drive.Outcome, v verification
 		}
 	}
 	if b.floor {
-		r.Floor = floor(b.loads[0].Work, b.scenario.loads[0].spec)
+		b.least = floorOf(b.loads[0].Work, b.scenario.loads[0].spec)
+		r.Floor = b.least.perSecond()
 	}
 }
 
@@ -202,15 +194,4 @@ func (b *bench) measureRecovery(ctx context.Context, r *report.Result) error {
 		float64(out.Pushes)/max(out.Elapsed.Seconds(), 1e-9), float64(out.Latency.Quantile(0.5))/1e6, float64(out.Latency.Quantile(0.99))/1e6,
 		out.Answers, float64(rss)/(1<<20)))
 	return err
-}
-
-// fetchProfile writes one of the gateway's profiles beside the results.
-func (b *bench) fetchProfile(ctx context.Context, path, kind string) {
-	if b.target.admin == "" {
-		return
-	}
-	file := filepath.Join(b.out, b.name+"."+kind+".pprof")
-	if err := fetch(ctx, b.target.admin+"/debug/pprof/"+path, file); err != nil {
-		fmt.Fprintln(b.progress, "  profile:", err)
-	}
 }

@@ -20,11 +20,12 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/loadtest/report"
 )
 
-// The files of a folder of results. results.md is made of the other two.
+// The files of a folder of results. The pages are made of what was measured.
 const (
 	resultsFile = "results.json"
 	peersFile   = "peers.json"
 	pageFile    = "results.md"
+	partsFile   = "profiles.md" // of results.json as well
 )
 
 // about says what is run, of what, where and when.
@@ -73,13 +74,16 @@ func saveComparison(dir string, c *report.Comparison) error {
 	return errors.Join(writeJSON(filepath.Join(dir, peersFile), c), writePage(dir))
 }
 
-// writePage writes the page of a folder from its numbers.
+// writePage writes the pages of a folder from its numbers.
 func writePage(dir string) error {
 	run, c, err := readResults(dir)
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, pageFile), func(w io.Writer) error { return report.WritePage(w, run, c) })
+	if run.Profiled() {
+		err = writeFile(filepath.Join(dir, partsFile), func(w io.Writer) error { return report.WriteProfiles(w, run) })
+	}
+	return errors.Join(err, writeFile(filepath.Join(dir, pageFile), func(w io.Writer) error { return report.WritePage(w, run, c) }))
 }
 
 // readResults reads the numbers of a folder. What is not there is nil.

@@ -60,6 +60,11 @@ func runAll(ctx context.Context, o options, out, progress io.Writer) error {
 	if err := run.WriteTable(out); err != nil {
 		return err
 	}
+	if o.out == "" && run.Profiled() {
+		if err := report.WriteProfiles(out, run); err != nil {
+			return err
+		}
+	}
 	if o.out != "" {
 		failed = append(failed, saveRun(o.out, run))
 	}

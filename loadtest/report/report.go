@@ -63,6 +63,8 @@ type Result struct {
 	// Verdict says whether what arrived is what was accepted; Checked is how many items were compared by content.
 	Verdict string `json:"verdict"`
 	Checked uint64 `json:"checked"`
+	// Profile says where its CPU went; nil: it was not asked.
+	Profile *Profile `json:"profile,omitempty"`
 	// Notes are what else there is to know.
 	Notes   []string `json:"notes,omitempty"`
 	Samples []Sample `json:"samples"`
@@ -222,7 +224,7 @@ func perPush(r *Result) string {
 	if r.CPUSeconds == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.0f", r.CPUSeconds*1e6/max(float64(r.Pushes), 1))
+	return fmt.Sprintf("%.0f", r.microsPerPush())
 }
 
 func mib(n uint64) string { return fmt.Sprintf("%.1f", float64(n)/(1<<20)) }

@@ -1,0 +1,44 @@
+package report
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestProfiles(t *testing.T) {
+	r := result() // 4500 pushes on 2 s of CPU
+	r.Profile = &Profile{Samples: 200, Parts: []Part{
+		{Name: "decompress", Share: 0.25, Floor: 100 * time.Microsecond, Functions: []Function{{"s2.Decode", 0.2}, {"x.F[a|b]", 0.046}, {"small", 0.004}}},
+		{Name: "nothing"}, {Name: "system calls"}, {Name: "road", Share: 0.75},
+	}}
+	other := result()
+	other.Scenario = "two"
+	other.Profile = &Profile{Samples: 3, Parts: []Part{{Name: "decompress"}, {Name: "nothing"}, {Name: "system calls", Share: 0.5}, {Name: "road", Share: 0.5}}}
+	run := &Run{About{"c", "", "m", "d"}, []*Result{r, result(), other}}
+	if !run.Profiled() || (&Run{Results: []*Result{result()}}).Profiled() || (*Run)(nil).Profiled() {
+		t.Error("it does not know whether anything was profiled")
+	}
+	var b strings.Builder
+	if err := WriteProfiles(&b, run); err != nil {
+		t.Fatal(err)
+	}
+	words := strings.Join(strings.Fields(b.String()), " ")
+	for _, want := range []string{
+		"| scenario | us CPU/push | decompress | system calls | road |",
+		"| rw1 <&> | 444 | 25.0 | | 75.0 |", "| two | 444 | | 50.0 | 50.0 |",
+		"444 us of CPU a push, 200 samples",
+		"| decompress | 111.1 | 25.0 | 100.0 | s2.Decode 20.0, x.F[a/b] 4.6 |", "| road | 333.3 | 75.0 | | |", "| all | 444.4 | 100.0 | 100.0 | |",
+	} {
+		if !strings.Contains(words, want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(words, "small") || strings.Contains(words, "nothing") || strings.Count(words, "## ") != 2 {
+		t.Errorf("there is too much in\n%s", b.String())
+	}
+	b.Reset()
+	if err := WritePage(&b, run, nil); err != nil || !strings.Contains(b.String(), "(profiles.md)") {
+		t.Errorf("%v: the page does not name profiles.md", err)
+	}
+}
