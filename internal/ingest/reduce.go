@@ -22,6 +22,11 @@ type Reducer struct {
 	// Item decides about one log record of OTLP, or one span, by its attributes. change is nil if nothing changes; it and
 	// what it points to are good until the next call.
 	Item func(set *labels.Set) (change *labels.Change, verdict Verdict)
+	// Repeats says whether what Item said last goes for every item whose labels have the same names, and those that Reads names
+	// the same values: that it passes and loses the same labels. It need not be shown then, for nothing is counted of it. Nil: it
+	// never does.
+	Repeats func() bool
+	Reads   []string
 	// Resource decides about one OTLP resource, which holds so many items, by its attributes; as Item.
 	Resource func(set *labels.Set, items int) (change *labels.Change, verdict Verdict)
 	// LongestLine is how many bytes a log line may have; 0: any. TooLong is told of each that has more, and says whether
@@ -33,6 +38,9 @@ type Reducer struct {
 	Metadata []string
 	// Room returns n zeroed Series, booked, for one call of Judge. They are good until the push ends; doors ask once a push.
 	Room func(n int) ([]Series, *fault.Error)
+	// More is Room for doors that learn on the way how many series there are: it returns ss, which is nil or what More returned
+	// last, with n zeroed Series behind it, booked. Where n fits into what ss has room for it takes no memory.
+	More func(ss []Series, n int) ([]Series, *fault.Error)
 }
 
 // Series is one series of a push, or one stream: the door says what it is, the Reducer what becomes of it.

@@ -57,6 +57,7 @@ type Push struct {
 	claims          []uint32
 	meetings        []meeting
 	newest          int64                         // latest, for all claims of a round
+	alike           bool                          // Reducer.Repeats of the last item
 	visit           func(i int, e *series.Entry)  // hit, bound once
 	visitOutput     func(c int, o *series.Output) // atOutput, bound once
 }
@@ -103,7 +104,7 @@ const (
 func newPush(e *Engine) *Push {
 	p := &Push{engine: e}
 	p.visit, p.visitOutput = p.hit, p.atOutput
-	p.Reducer.Judge, p.Reducer.Room = p.judge, p.lend
+	p.Reducer.Judge, p.Reducer.Room, p.Reducer.More = p.judge, p.lend, p.lendMore
 	return p
 }
 
@@ -115,11 +116,15 @@ func (p *Policy) Begin(now time.Time, v View, charge ingest.Charge) *Push {
 	r := &push.Reducer
 	r.Stamps, r.Charge, r.Keys = p.settings.Stamps, charge, nil
 	r.Item, r.Resource, r.TooLong, r.LongestLine, r.Metadata = nil, nil, nil, 0, nil
+	r.Repeats, r.Reads = nil, nil
 	if p.counts(v) {
 		push.hasher = *p.hashers[v]
 		r.Keys = &push.hasher
 	} else if p.rules[v].Len() > 0 || p.shapes() {
 		r.Item = push.item
+		if reads, known := p.rules[v].Reads(); known {
+			r.Repeats, r.Reads = push.repeats, reads
+		}
 	}
 	if p.resource.Len() > 0 && v == Attributes {
 		r.Resource = push.resource
@@ -180,12 +185,21 @@ func (p *Push) Close() {
 }
 
 // lend is Reducer.Room.
-func (p *Push) lend(n int) ([]ingest.Series, *fault.Error) {
+func (p *Push) lend(n int) ([]ingest.Series, *fault.Error) { return p.lendMore(nil, n) }
+
+// lendMore is Reducer.More.
+func (p *Push) lendMore(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
 	if err := p.Reducer.Charge(n * seriesBytes); err != nil {
 		return nil, err
 	}
-	p.room = resize(p.room, n)
-	clear(p.room)
+	all := len(ss) + n
+	if cap(p.room) < all {
+		p.room = make([]ingest.Series, all)
+		copy(p.room, ss)
+		return p.room, nil
+	}
+	p.room = p.room[:all]
+	clear(p.room[len(ss):])
 	return p.room, nil
 }
 

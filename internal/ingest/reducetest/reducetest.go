@@ -60,6 +60,9 @@ func New(t testing.TB, stamps []labels.Label, rules, resource []*relabel.Config)
 		Keys:   labels.NewHasher(seed, labels.Key{}, stamps),
 		Judge:  func(ss []ingest.Series, view func(int, *labels.Set)) { r.judge(ss, view, rules) },
 		Room:   func(n int) ([]ingest.Series, *fault.Error) { return make([]ingest.Series, n), nil },
+		More: func(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
+			return append(ss, make([]ingest.Series, n)...), nil
+		},
 	}
 	if rules != nil {
 		r.Item = func(set *labels.Set) (*labels.Change, ingest.Verdict) { return r.apply(set, rules, 1) }

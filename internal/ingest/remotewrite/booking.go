@@ -20,10 +20,9 @@ func (k *booking) take(n int) bool {
 	return k.err == nil
 }
 
-// series makes room for what r judges, and for the index of a push with so many series.
-func (k *booking) series(r *ingest.Reducer, n int) ([]ingest.Series, error) {
-	k.charge = r.Charge
-	ss, overloaded := r.Room(n)
+// series returns ss with room for n more series for r to judge, and books their part of the index.
+func (k *booking) series(r *ingest.Reducer, ss []ingest.Series, n int) ([]ingest.Series, error) {
+	ss, overloaded := r.More(ss, n)
 	if overloaded != nil {
 		k.err = overloaded
 	} else {

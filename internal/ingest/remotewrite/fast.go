@@ -29,20 +29,18 @@ type awaiting struct {
 // add adds a series, and says whether there is no room for more.
 func (a *ahead) add(series []byte, keys *labels.Hasher) (full bool) {
 	w := &a.series[a.n]
-	w.series, w.leading = series, false
-	if w.end, w.sample, w.single = lastSample(series); !w.single {
+	w.series, w.single, w.leading = series, true, false
+	if w.end = len(series) - fullSample; w.end >= 0 && isFullSample(series[w.end:]) {
+		w.sample.readFull(series[w.end:])
+	} else if w.end = len(series) - zeroSample; w.end >= 0 && isZeroSample(series[w.end:]) {
+		w.sample.readZero(series[w.end:])
+	} else {
+		w.single = false
 		w.end, w.leading = leadingLabels(series)
 	}
 	a.tags[a.n] = keys.Tag(series[:w.end])
 	a.n++
 	return a.n == len(a.series)
-}
-
-// recall fills known.
-func (a *ahead) recall(r *ingest.Reducer) {
-	if a.n > 0 {
-		r.Keys.Recall(a.tags[:a.n], a.known[:a.n])
-	}
 }
 
 // point is what a Series has to say of one sample.
@@ -77,59 +75,46 @@ const (
 	zeroSample = 9
 )
 
-// lastSample reads the sample at the end of a series. at is where its field begins, if the bytes before it are whole fields.
-func lastSample(series []byte) (at int, p point, ok bool) {
-	n := len(series)
-	if n >= fullSample {
-		if p, ok = readFullSample(series[n-fullSample:]); ok {
-			return n - fullSample, p, true
-		}
-	}
-	if n >= zeroSample {
-		if p, ok = readZeroSample(series[n-zeroSample:]); ok {
-			return n - zeroSample, p, true
-		}
-	}
-	return 0, p, false
-}
-
 // firstSample reads the sample that series begins with, and says how many bytes its field takes.
 func firstSample(series []byte) (p point, n int, ok bool) {
-	if len(series) >= fullSample {
-		if p, ok = readFullSample(series); ok {
-			return p, fullSample, true
-		}
+	if len(series) >= fullSample && isFullSample(series) {
+		p.readFull(series)
+		return p, fullSample, true
 	}
-	if len(series) >= zeroSample {
-		p, ok = readZeroSample(series)
+	if len(series) >= zeroSample && isZeroSample(series) {
+		p.readZero(series)
+		return p, zeroSample, true
 	}
-	return p, zeroSample, ok
+	return p, 0, false
 }
 
-func readFullSample(b []byte) (p point, ok bool) {
-	b = b[:fullSample]
-	if b[0] != v1Samples<<3|2 || b[1] != fullSample-2 || b[2] != sampleValue<<3|1 || b[11] != sampleTime<<3 {
-		return p, false
-	}
+// isFullSample says whether b begins with a sample of that form, of which it has the bytes.
+func isFullSample(b []byte) bool {
+	const head = v1Samples<<3 | 2 | (fullSample-2)<<8 | (sampleValue<<3|1)<<16
+	return binary.LittleEndian.Uint32(b)<<8 == head<<8 && isTime(binary.LittleEndian.Uint64(b[10:]))
+}
+
+// isZeroSample is the same for the other form.
+func isZeroSample(b []byte) bool {
+	return b[0] == v1Samples<<3|2 && isTime(binary.LittleEndian.Uint64(b[1:])) && b[1] == zeroSample-2
+}
+
+// isTime says whether the seven high bytes of b are the tag of a time and a varint of six bytes.
+func isTime(b uint64) bool { return b&0x80808080_8080_ff00 == 0x00808080_8080_0000|sampleTime<<3<<8 }
+
+func (p *point) readFull(b []byte) {
 	p.stale = binary.LittleEndian.Uint64(b[3:]) == staleMarker
-	p.at, ok = sixBytes(binary.LittleEndian.Uint64(b[10:]) >> 16)
-	return p, ok
+	p.at = sixBytes(binary.LittleEndian.Uint64(b[10:]) >> 16)
 }
 
-func readZeroSample(b []byte) (p point, ok bool) {
-	b = b[:zeroSample]
-	if b[0] != v1Samples<<3|2 || b[1] != zeroSample-2 || b[2] != sampleTime<<3 {
-		return p, false
-	}
-	p.at, ok = sixBytes(binary.LittleEndian.Uint64(b[1:]) >> 16)
-	return p, ok
+func (p *point) readZero(b []byte) {
+	p.stale = false
+	p.at = sixBytes(binary.LittleEndian.Uint64(b[1:]) >> 16)
 }
 
-// sixBytes is the varint in the low six bytes of t, if it takes all of them.
-func sixBytes(t uint64) (v int64, ok bool) {
-	const more, last = 0x808080808080, 0x008080808080
-	v = int64(t&0x7f | t>>1&(0x7f<<7) | t>>2&(0x7f<<14) | t>>3&(0x7f<<21) | t>>4&(0x7f<<28) | t>>5&(0x7f<<35))
-	return v, t&more == last
+// sixBytes is the varint in the low six bytes of t.
+func sixBytes(t uint64) int64 {
+	return int64(t&0x7f | t>>1&(0x7f<<7) | t>>2&(0x7f<<14) | t>>3&(0x7f<<21) | t>>4&(0x7f<<28) | t>>5&(0x7f<<35))
 }
 
 // leadingLabels is how many bytes at the start of a v1 series are labels, by their tags and lengths. alone: there are no others.

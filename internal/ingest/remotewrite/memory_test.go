@@ -65,13 +65,13 @@ func (b *books) reducer(stamps []labels.Label, say func(*ingest.Series)) *ingest
 		Stamps: stamps,
 		Charge: b.charge,
 		Keys:   labels.NewHasher(labels.NewSeed(), labels.Key{}, stamps),
-		Room: func(n int) ([]ingest.Series, *fault.Error) {
+		More: func(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
 			size := n * int(unsafe.Sizeof(ingest.Series{}))
 			if err := b.charge(size); err != nil {
 				return nil, err
 			}
 			b.rooms += size
-			return make([]ingest.Series, n), nil
+			return append(ss, make([]ingest.Series, n)...), nil
 		},
 		Judge: func(ss []ingest.Series, view func(int, *labels.Set)) {
 			for i := range ss {
@@ -216,6 +216,35 @@ func TestDecodeBooksNothing(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		if n := after.TotalAlloc - before.TotalAlloc; err != nil || b.takes > 0 || n > 4<<10 {
 			t.Errorf("%s: %d takings, %d bytes allocated, %v", g.name, b.takes, n, err)
+		}
+	}
+}
+
+// TestSeriesGrowOnce: room for series is asked for in steps while it grows in place; what does not grows once.
+func TestSeriesGrowOnce(t *testing.T) {
+	const n = 1000
+	for p, raw := range map[*ingest.Protocol][]byte{V1: k8sV1(n), V2: k8sV2(n)} {
+		for _, lent := range []int{0, 1, 100, n - 1, n, 2 * n} {
+			room := make([]ingest.Series, lent)
+			asked, grown := 0, 0
+			var b books
+			r := b.reducer(nil, func(*ingest.Series) {})
+			r.More = func(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
+				asked += n
+				all := len(ss) + n
+				if all > len(room) {
+					room = append(make([]ingest.Series, 0, all), ss...)[:all]
+					grown++
+				}
+				return room[:all], nil
+			}
+			batch, err := p.Decode(raw, ingest.Content{Reducer: r})
+			if err != nil || len(judged(batch)) != n || asked != n || grown > 2 || grown > 0 && lent >= n {
+				t.Errorf("%s: %d series lent, asked for %d, grown %d times, %d of %d filled: %v", p.Name, lent, asked, grown, len(judged(batch)), n, err)
+			}
+			if n*indexEntry > b.booked {
+				t.Errorf("%s: booked %d bytes for the index of %d", p.Name, b.booked, n)
+			}
 		}
 	}
 }

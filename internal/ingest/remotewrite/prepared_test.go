@@ -185,7 +185,10 @@ func TestPreparedAllocations(t *testing.T) {
 		r := &ingest.Reducer{
 			Keys:  labels.NewHasher(labels.NewSeed(), labels.Key{}, nil).Use(labels.NewMemo(1 << 12)),
 			Judge: func([]ingest.Series, func(int, *labels.Set)) {},
-			Room:  func(n int) ([]ingest.Series, *fault.Error) { clear(ss); return ss[:n], nil },
+			More: func(lent []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
+				clear(ss[len(lent):])
+				return ss[:len(lent)+n], nil
+			},
 		}
 		n := testing.AllocsPerRun(20, func() {
 			b, err := p.Decode(raw, ingest.Content{Reducer: r})

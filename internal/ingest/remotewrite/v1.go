@@ -34,10 +34,8 @@ type batchV1 struct {
 
 func decodeV1(raw []byte, c ingest.Content) (ingest.Batch, error) {
 	b := &batchV1{raw: raw}
-	err := b.prepareFor(c.Reducer)
-	if err == nil {
-		err = b.check()
-	}
+	b.prepareFor(c.Reducer)
+	err := b.check()
 	if b.books.err != nil {
 		return nil, b.books.err
 	}
@@ -47,27 +45,19 @@ func decodeV1(raw []byte, c ingest.Content) (ingest.Batch, error) {
 	return b, nil
 }
 
-// prepareFor makes room for what r wants to know of each series. r may be nil.
-func (b *batchV1) prepareFor(r *ingest.Reducer) error {
-	if r == nil || r.Judge == nil {
-		return nil
+// prepareFor has check fill a Series for r of each series. r may be nil.
+func (b *batchV1) prepareFor(r *ingest.Reducer) {
+	if r != nil && r.Judge != nil {
+		b.reducer, b.books.charge = r, r.Charge
 	}
-	n := countFields(b.raw, v1Series)
-	if n == 0 {
-		return nil
-	}
-	b.reducer = r
-	var err error
-	b.ss, err = b.books.series(r, n)
-	return err
 }
 
-// check checks the push, counts what is in it and fills ss, where there is room for it.
+// check checks the push, counts what is in it and fills ss, if there is a reducer.
 func (b *batchV1) check() error {
 	var waiting ahead
 	err := b.walk(&waiting)
 	// What waits stands before what is wrong with the rest, if anything is.
-	if first := b.settle(&waiting); first != nil {
+	if first := b.settle(&waiting, nil); first != nil {
 		return first
 	}
 	return err
@@ -84,7 +74,7 @@ func (b *batchV1) walk(waiting *ahead) (err error) {
 			if f.Type != wire.Bytes {
 				return errWireType
 			}
-			if err = b.meet(f.Data, waiting); err != nil {
+			if err = b.meet(f.Data, msg, waiting); err != nil {
 				return err
 			}
 		case v1Metadata:
@@ -106,11 +96,11 @@ func (b *batchV1) walk(waiting *ahead) (err error) {
 	return nil
 }
 
-// meet checks the next series, or lets it wait for others.
-func (b *batchV1) meet(series []byte, waiting *ahead) error {
-	if b.ss != nil {
+// meet checks the next series, which rest follows, or lets it wait for others.
+func (b *batchV1) meet(series, rest []byte, waiting *ahead) error {
+	if b.reducer != nil {
 		if waiting.add(series, b.reducer.Keys) {
-			return b.settle(waiting)
+			return b.settle(waiting, rest)
 		}
 		return nil
 	}
@@ -121,11 +111,17 @@ func (b *batchV1) meet(series []byte, waiting *ahead) error {
 	return nil
 }
 
-// settle checks the series that wait, counts what is in them and fills their Series.
-func (b *batchV1) settle(waiting *ahead) error {
-	waiting.recall(b.reducer)
+// settle checks the series that wait, which rest follows, counts what is in them and fills their Series.
+func (b *batchV1) settle(waiting *ahead, rest []byte) (err error) {
 	n := waiting.n
+	if n == 0 {
+		return nil
+	}
 	waiting.n = 0
+	if err := b.lend(n, rest); err != nil {
+		return err
+	}
+	b.reducer.Keys.Recall(waiting.tags[:n], waiting.known[:n])
 	for i := range n {
 		if err := b.take(&waiting.series[i], &waiting.known[i]); err != nil {
 			return fmt.Errorf("series %d: %w", b.series, err)
@@ -133,6 +129,19 @@ func (b *batchV1) settle(waiting *ahead) error {
 		b.series++
 	}
 	return nil
+}
+
+// lend makes room in ss for the next n series, which rest follows.
+func (b *batchV1) lend(n int, rest []byte) (err error) {
+	missing := b.series + n - len(b.ss)
+	if missing <= 0 {
+		return nil
+	}
+	if b.ss != nil && cap(b.ss) < len(b.ss)+missing {
+		missing += countFields(rest, v1Series) // what cannot grow in place grows once
+	}
+	b.ss, err = b.books.series(b.reducer, b.ss, missing)
+	return err
 }
 
 // take checks one TimeSeries, counts what is in it and fills its Series. What is known of its labels needs no check: nothing is
@@ -282,9 +291,7 @@ func (b *batchV1) Reduce(r *ingest.Reducer) error {
 	if b.ss == nil {
 		// Nobody told Decode.
 		again := batchV1{raw: b.raw}
-		if err := again.prepareFor(r); err != nil {
-			return err
-		}
+		again.prepareFor(r)
 		if err := again.check(); err != nil {
 			return err // no room
 		}

@@ -64,15 +64,12 @@ func decodeV2(raw []byte, c ingest.Content) (ingest.Batch, error) {
 	return b, nil
 }
 
-// prepareFor makes room for what r wants to know of each series. r may be nil.
+// prepareFor has checkAllSeries fill a Series for r of each series. r may be nil.
 func (b *batchV2) prepareFor(r *ingest.Reducer) (err error) {
 	if r == nil || r.Judge == nil || b.series == 0 {
 		return nil
 	}
-	b.reducer = r
-	if b.ss, err = b.books.series(r, b.series); err != nil {
-		return err
-	}
+	b.reducer, b.books.charge = r, r.Charge
 	if b.index() && pairBytes*b.symbols <= 4*len(b.raw) { // a push of empty symbols is not worth it
 		b.pairs, _ = room(&b.books, b.pairs, b.symbols)
 		b.pairs = b.pairs[:min(b.symbols, cap(b.pairs))]
@@ -140,6 +137,11 @@ func (b *batchV2) checkAllSeries() (err error) {
 		if f.Num != v2Series {
 			continue
 		}
+		if b.reducer != nil && n-b.bad == len(b.ss) {
+			if err = b.lend(b.series - n); err != nil {
+				return err
+			}
+		}
 		if b.pairs == nil || !b.takeKnown(f.Data, &b.ss[n-b.bad]) {
 			if err = b.takeSeries(f.Data, n); err != nil {
 				return fmt.Errorf("series %d: %w", n, err)
@@ -147,8 +149,20 @@ func (b *batchV2) checkAllSeries() (err error) {
 		}
 		n++
 	}
-	b.ss = b.ss[:max(0, len(b.ss)-b.bad)]
+	if b.reducer != nil {
+		b.ss = b.ss[:n-b.bad]
+	}
 	return nil
+}
+
+// lend makes room in ss for more series, of which so many are left.
+func (b *batchV2) lend(left int) (err error) {
+	n := min(left, labels.Ahead)
+	if b.ss != nil && cap(b.ss) < len(b.ss)+n {
+		n = left // what cannot grow in place grows once
+	}
+	b.ss, err = b.books.series(b.reducer, b.ss, n)
+	return err
 }
 
 // takeSeries checks series n, counts what is in it and fills its Series, if somebody wants it.
@@ -173,7 +187,7 @@ func (b *batchV2) takeSeries(series []byte, n int) error {
 	if c.metadata.said() {
 		b.metadata++
 	}
-	if b.ss != nil && !b.measure(&b.ss[n-b.bad], series, ragged) {
+	if b.reducer != nil && !b.measure(&b.ss[n-b.bad], series, ragged) {
 		return b.books.err
 	}
 	return nil
