@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
@@ -40,35 +41,44 @@ func filled(tb testing.TB, n int) *Table {
 
 const pushSeries = 2000
 
-// BenchmarkProbe is pushes of 2000 known series. Each comes again after all others have come, which is how senders send
-// and the worst for a processor's caches.
+// BenchmarkProbe is pushes of 2000 known series, each of which comes again after all others have come: in the order in which they
+// came first, which is how senders send; in that of pushes of which two came together; and in none, the worst for the
+// processor's caches.
 func BenchmarkProbe(b *testing.B) {
-	for _, n := range []int{10_000, 1_000_000, 10_000_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			t := filled(b, n)
-			keys := make([]labels.Key, n)
-			for i := range keys {
-				keys[i] = keyOf(uint64(i))
+	arrival := func([]labels.Key) {}
+	together := func(keys []labels.Key) {
+		for at := 0; at+2*pushSeries <= len(keys); at += 2 * pushSeries {
+			both := slices.Clone(keys[at : at+2*pushSeries])
+			for i := range pushSeries {
+				keys[at+i], keys[at+pushSeries+i] = both[2*i], both[2*i+1]
 			}
-			rand.Shuffle(n, func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
-			seen, at, now := 0, 0, Minute(0)
-			visit := func(i int, e *Entry) { seen++ }
-			b.ReportAllocs()
-			for b.Loop() {
-				if at+pushSeries > n {
-					at = 0
-					now++
+		}
+	}
+	random := func(keys []labels.Key) {
+		rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	}
+	for _, n := range []int{10_000, 100_000, 1_000_000, 10_000_000} {
+		t := filled(b, n)
+		f := func(order string, sort func(keys []labels.Key)) {
+			b.Run(fmt.Sprint(n, "/", order), func(b *testing.B) {
+				keys := make([]labels.Key, n)
+				for i := range keys {
+					keys[i] = keyOf(uint64(i))
 				}
-				t.Probe(keys[at:at+pushSeries], now, visit)
-				at += pushSeries
-			}
-			b.StopTimer()
-			if seen != b.N*pushSeries {
-				b.Fatalf("%d visits, want %d", seen, b.N*pushSeries)
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pushSeries), "ns/series")
-			b.ReportMetric(float64(t.Bytes())/float64(n), "B/series")
-		})
+				sort(keys)
+				seen := 0
+				pushes(b, n, func(at int, now Minute) {
+					t.Probe(keys[at:at+pushSeries], now, func(int, *Entry) { seen++ })
+				})
+				if seen%pushSeries != 0 || seen == 0 {
+					b.Fatalf("%d visits, want all of pushes of %d", seen, pushSeries)
+				}
+				b.ReportMetric(float64(t.Bytes())/float64(n), "B/series")
+			})
+		}
+		f("arrival", arrival)
+		f("together", together)
+		f("random", random)
 	}
 }
 
@@ -79,60 +89,42 @@ func BenchmarkMiss(b *testing.B) {
 	none := func(int, *Entry) {}
 	keys := make([]labels.Key, pushSeries)
 	var t *Table
+	m := &meter{tb: b}
 	b.ReportAllocs()
 	for i, at := 0, n; i < b.N; i++ {
 		if at == n {
-			b.StopTimer()
 			t, at = New(Options{MaxEntries: n}), 0
 			runtime.GC()
-			b.StartTimer()
 		}
 		for j := range keys {
 			keys[j] = keyOf(uint64(at + j))
 		}
+		m.start()
 		t.Probe(keys, 0, none)
 		for _, k := range keys {
 			t.Update(k, 0, counted)
 		}
+		m.stop(pushSeries)
 		at += pushSeries
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pushSeries), "ns/series")
+	m.report(b)
 }
 
-// BenchmarkClaim is the outputs of pushes of 2000 series that rules change, in an order that no cache knows; floor is no more
-// than to load and store a word of each.
+// BenchmarkClaim is the outputs of pushes of 2000 series that rules change, in the order in which they came first and in one that no
+// cache knows.
 func BenchmarkClaim(b *testing.B) {
-	for _, n := range []int{10_000, 1_000_000} {
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
 		t := New(Options{MaxEntries: n})
 		index := make([]uint32, n)
 		for i := range index {
 			index[i], _ = t.Route(keyOf(uint64(i)), 0, func(*Output, bool) {})
 		}
+		claim := func(at int, now Minute) {
+			t.Claim(index[at:at+pushSeries], now, func(_ int, o *Output) { o.Last++ })
+		}
+		b.Run(fmt.Sprint(n, "/arrival"), func(b *testing.B) { pushes(b, n, claim) })
 		rand.Shuffle(n, func(i, j int) { index[i], index[j] = index[j], index[i] })
-		f := func(name string, claim func(index []uint32, now Minute)) {
-			b.Run(fmt.Sprint(n, "/", name), func(b *testing.B) {
-				b.ReportAllocs()
-				at, now := 0, Minute(1)
-				for b.Loop() {
-					if claim(index[at:at+pushSeries], now); at+2*pushSeries > n {
-						at, now = -pushSeries, now+1
-					}
-					at += pushSeries
-				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pushSeries), "ns/output")
-			})
-		}
-		seen := func(_ int, o *Output) { o.Last++ }
-		f("claim", func(index []uint32, now Minute) { t.Claim(index, now, seen) })
-		words := make([][8]uint64, n) // as large as outputs
-		for i := range words {
-			words[i][0] = 1 // the system gives memory when it is first written to
-		}
-		f("floor", func(index []uint32, _ Minute) {
-			for _, i := range index {
-				words[(uint64(i)*0x9e3779b97f4a7c15>>32)%uint64(n)][0]++
-			}
-		})
+		b.Run(fmt.Sprint(n, "/random"), func(b *testing.B) { pushes(b, n, claim) })
 	}
 }
 
@@ -167,11 +159,11 @@ func BenchmarkSweep(b *testing.B) {
 	}
 }
 
-// BenchmarkGrow is how long a shard of a million entries' table is locked while it grows.
+// BenchmarkGrow is how long a shard of a million entries' table is locked while its index is made anew.
 func BenchmarkGrow(b *testing.B) {
 	t := filled(b, 1_000_000)
 	for b.Loop() {
-		t.entries[0].rehash(len(t.entries[0].pages))
+		t.entries[0].reindex()
 	}
 }
 

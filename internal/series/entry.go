@@ -70,11 +70,12 @@ func (e *Entry) touch(minute uint32) {
 	}
 }
 
-// idle says whether the last touch is more than IdleMinutes ago, if it is not as much as a cycle ago.
+// idle says whether the last touch is more than IdleMinutes ago, if it is not as much as a cycle ago, or never was.
 func (e *Entry) idle(minute uint32) bool {
-	age := minute - e.stamp&(1<<minuteBits-1)
+	last := e.stamp & (1<<minuteBits - 1)
+	age := minute - last
 	if int32(age) < 0 {
 		age += cycle
 	}
-	return age > IdleMinutes
+	return age > IdleMinutes || last == 0
 }

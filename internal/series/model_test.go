@@ -253,12 +253,12 @@ func (m *model) route(k labels.Key, now Minute) (index uint32, ok bool) {
 			if old != nil && old.Weight > 0 && m.owes(old.Ref, k, true) {
 				m.tb.Fatalf("minute %d: output ref %d is replaced, but was not released", m.now, old.Ref)
 			}
-			o = &modelOutput{Output: Output{Key: k}}
+			o = &modelOutput{}
 		}
 		m.sameOutput(got, o)
 		delete(m.owed, o.Ref) // settled
 		m.serial++
-		o.Output = Output{Key: k, Owner: uint64(m.serial), First: -int64(m.serial), Last: int64(m.serial) * 3, Ref: m.serial, Weight: uint32(m.roll(3)), Shared: m.roll(2) == 1}
+		o.Output = Output{Owner: uint64(m.serial), First: -int64(m.serial), Last: int64(m.serial) * 3, Ref: m.serial, Weight: uint32(m.roll(3)), Shared: m.roll(2) == 1}
 		*got = o.Output
 		if o.Weight > 0 {
 			m.owed[o.Ref] = debt{k, o.Weight, true}
@@ -364,7 +364,7 @@ func (m *model) check() {
 		s := &t.entries[t.shardOf(k)]
 		if i := s.find(k); i >= 0 {
 			there++
-			if got := &s.slot(i).Entry; m.entryLives(k) {
+			if got := &s.at(i).value; m.entryLives(k) {
 				m.same(got, e)
 				if got.stamp&(1<<minuteBits-1) != touched(e.touch) {
 					m.tb.Fatalf("minute %d: touched at %d, want %d", m.now, got.stamp&(1<<minuteBits-1), touched(e.touch))
@@ -377,10 +377,10 @@ func (m *model) check() {
 	outs := 0
 	for k, o := range m.outputs {
 		s := &t.outputs[t.shardOf(k)]
-		if i, found := s.find(k); found {
+		if i := s.find(k); i >= 0 {
 			outs++
 			if m.outputLives(k) {
-				m.sameOutput(s.at(i), o)
+				m.sameOutput(&s.at(i).value, o)
 			}
 		} else if m.outputLives(k) {
 			m.tb.Fatalf("minute %d: a live output is not there: %+v", m.now, *o)
@@ -395,44 +395,41 @@ func (m *model) check() {
 func sound(t *Table, entries, outs int) error {
 	live, liveOuts := 0, 0
 	for n := range t.entries {
-		s := &t.entries[n]
-		fulls, empties := 0, 0
-		slots := len(s.pages) * pageSlots
-		for i := range slots {
-			switch b := s.mark(i); {
-			case b >= full:
-				fulls++
-				if k := s.slot(i).key; s.find(k) != i || t.shardOf(k) != n {
-					return fmt.Errorf("slot %d of shard %d: its key is found at %d of %d", i, n, s.find(k), t.shardOf(k))
-				}
-			case b == empty:
-				empties++
-			}
+		s, o := &t.entries[n], &t.outputs[n]
+		if err := whole(t, n, &s.store, func(e *Entry) bool { return e.stamp != 0 }); err != nil {
+			return fmt.Errorf("entries of shard %d: %w", n, err)
 		}
-		if fulls != s.live || empties != s.left+slots-len(s.pages)*mostInPage || s.left < 0 {
-			return fmt.Errorf("shard %d of %d slots: %d full, live=%d; %d empty, left=%d", n, slots, fulls, s.live, empties, s.left)
+		if err := whole(t, n, &o.store, func(o *Output) bool { return o.stamp != 0 }); err != nil {
+			return fmt.Errorf("outputs of shard %d: %w", n, err)
 		}
-		live += s.live
-		o := &t.outputs[n]
-		var free, listed []uint32
-		for i := range o.places {
-			if o.at(i).stamp == 0 {
-				free = append(free, uint32(i))
-			} else if at, found := o.find(o.at(i).Key); at != i || !found {
-				return fmt.Errorf("output %d of shard %d is found at %d: %v", i, n, at, found)
-			}
-		}
-		for f := o.free; f != 0; f = o.at(int(f - 1)).Ref {
-			listed = append(listed, f-1)
-		}
-		indexed := len(o.index) - len(slices.DeleteFunc(slices.Clone(o.index), func(i uint32) bool { return i != 0 }))
-		if !slices.Equal(free, listed) || o.live != o.places-len(free) || o.live != indexed {
-			return fmt.Errorf("outputs of shard %d: %v free, %v listed, live=%d of %d, %d in the index", n, free, listed, o.live, o.places, indexed)
-		}
-		liveOuts += o.live
+		live, liveOuts = live+s.live, liveOuts+o.live
 	}
 	if live != entries || liveOuts != outs || t.Len() != live+liveOuts || t.Len() > int(t.max) {
 		return fmt.Errorf("%d entries, want %d; %d outputs, want %d; Len %d of %d", live, entries, liveOuts, outs, t.Len(), t.max)
+	}
+	return nil
+}
+
+// whole says what contradicts itself in s, which is of shard n: each record is found in its place by its key, the index is of nothing
+// else, and what is free is zero and not passed over.
+func whole[V comparable](t *Table, n int, s *store[V], touched func(*V) bool) error {
+	live := 0
+	for i := range s.places() {
+		r, used := s.at(i), s.used[i/64]>>(i%64)&1 == 1
+		switch {
+		case used && (s.find(r.key) != i || t.shardOf(r.key) != n || !touched(&r.value)):
+			return fmt.Errorf("the key of place %d is found in %d and belongs to shard %d; %+v", i, s.find(r.key), t.shardOf(r.key), r.value)
+		case !used && *r != (record[V]{}):
+			return fmt.Errorf("place %d is free, and holds %+v", i, *r)
+		case !used && i/64 < s.low:
+			return fmt.Errorf("place %d is free, but is looked for from %d", i, s.low*64)
+		case used:
+			live++
+		}
+	}
+	indexed := len(s.index) - len(slices.DeleteFunc(slices.Clone(s.index), func(w uint32) bool { return w != 0 }))
+	if live != s.live || live != indexed || live*20 > len(s.index)*17 || len(s.used) != s.places()/64 {
+		return fmt.Errorf("%d records, live=%d, %d in an index of %d; %d words say what is used of %d places", live, s.live, indexed, len(s.index), len(s.used), s.places())
 	}
 	return nil
 }

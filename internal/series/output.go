@@ -8,38 +8,24 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 )
 
-// Output is a series that leaves in place of those that came: what several inputs may write.
+// Output is a series that leaves in place of those that came: what several inputs may write. Its fields are the caller's,
+// but that Released is told Ref and Weight if there is a Weight when the output is forgotten.
 type Output struct {
-	// Key is what it was made with. The other fields are the caller's, but that Released is told Ref and Weight if there
-	// is a Weight when the output is forgotten.
-	Key         labels.Key
 	Owner       uint64
 	Before      uint64
 	First, Last int64
 	Ref, Weight uint32
 	Shared      bool
-	// stamp is 1 + the minute of the last touch. 0: this place is free, and Ref is the next free one as in outputs.free.
+	// stamp is 1 + the minute of the last touch. 0: there is none in this place.
 	stamp Minute
 }
 
-// outputs is one shard of outputs: pages in which each keeps its place, and an index of them by key, probed one by one.
+// outputs is one shard of outputs. Each keeps its place, and with its key is in one cache line.
 type outputs struct {
-	mu     sync.Mutex // guards what follows
-	pages  []*outputPage
-	index  []uint32 // 1 + place, 0: none; a quarter at least is none
-	places int      // that were ever taken, since the last were given up
-	live   int      // places in use
-	free   uint32   // 1 + the lowest free place, 0: none
+	mu sync.Mutex // guards what follows
+	store[Output]
 
-	_ [48]byte // fills 128 bytes
-}
-
-// outputPage is 16 KiB. Pages never move, so that outputs are never copied, and each is in one cache line.
-type outputPage [256]Output
-
-func (s *outputs) at(i int) *Output {
-	n := uint(i)
-	return &s.pages[n/uint(len(outputPage{}))][n%uint(len(outputPage{}))]
+	_ [32]byte // fills 128 bytes: two cache lines, which processors fetch together
 }
 
 // Route calls visit with the output of key, which it makes if there is none, and then touches it. Index is where At finds
@@ -53,22 +39,23 @@ func (t *Table) Route(key labels.Key, now Minute, visit func(o *Output, found bo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stamp := t.now() + 1
-	i, found := s.find(key)
+	i := s.find(key)
+	found := i >= 0
 	if !found {
-		if s.places >= 1<<(32-t.bits)-1 || !t.reserve() {
+		if s.live >= t.most || !t.reserve() {
 			return 0, false
 		}
-		i = s.add(key, stamp)
+		i = s.add(key)
 	}
-	o := s.at(i)
+	o := &s.at(i).value
 	if found && o.idle(stamp) {
 		// It is made anew in its old place, so that an index of it that may still be about means the same key.
 		t.settle(o)
-		*o, found = Output{Key: key}, false
+		*o, found = Output{}, false
 	}
 	o.stamp = stamp
 	visit(o, found)
-	o.Key, o.stamp = key, stamp // whatever visit set
+	o.stamp = stamp // whatever visit set
 	return uint32(i)<<t.bits | uint32(n), true
 }
 
@@ -79,10 +66,10 @@ func (t *Table) At(index uint32, now Minute, visit func(o *Output)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := int(index >> t.bits)
-	if i >= s.places || s.at(i).stamp == 0 {
+	if i >= s.places() || s.at(i).value.stamp == 0 {
 		lost(index)
 	}
-	o := s.at(i)
+	o := &s.at(i).value
 	visit(o)
 	o.stamp = t.now() + 1
 }
@@ -114,10 +101,10 @@ func (s *outputs) claim(t *Table, indices, order []uint32, visit func(i int, o *
 		gone := Minute(0) // not 0: there is one that is
 		for j, i := range some {
 			place := int(indices[i] >> t.bits)
-			if place >= s.places {
+			if place >= s.places() {
 				lost(indices[i])
 			}
-			outs[j] = s.at(place)
+			outs[j] = &s.at(place).value
 			gone |= (outs[j].stamp - 1) &^ outs[j].stamp >> 31
 		}
 		for j, i := range some {
@@ -146,11 +133,11 @@ func (t *Table) Lookup(key labels.Key, now Minute, visit func(o *Output)) bool {
 	s := &t.outputs[t.shardOf(key)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, found := s.find(key)
-	if !found || s.at(i).idle(t.now()+1) {
+	i := s.find(key)
+	if i < 0 || s.at(i).value.idle(t.now()+1) {
 		return false
 	}
-	visit(s.at(i))
+	visit(&s.at(i).value)
 	return true
 }
 
@@ -164,98 +151,26 @@ func (t *Table) settle(o *Output) {
 	}
 }
 
-// find returns the place of key's output.
-func (s *outputs) find(key labels.Key) (i int, found bool) {
-	if len(s.index) == 0 {
-		return 0, false
-	}
-	for at := home(key.Lo, len(s.index)); s.index[at] != 0; {
-		if i = int(s.index[at] - 1); s.at(i).Key == key {
-			return i, true
-		}
-		if at++; at == len(s.index) {
-			at = 0
-		}
-	}
-	return 0, false
-}
-
-// add takes the lowest free place for key, which has none.
-func (s *outputs) add(key labels.Key, stamp Minute) (i int) {
-	if i = int(s.free) - 1; i >= 0 {
-		s.free = s.at(i).Ref
-	} else {
-		i = s.places
-		if s.places++; i == len(s.pages)*len(outputPage{}) {
-			s.pages = append(s.pages, new(outputPage))
-		}
-	}
-	*s.at(i) = Output{Key: key, stamp: stamp}
-	s.live++
-	if s.live*4 > len(s.index)*3 {
-		s.reindex()
-	} else {
-		s.enter(i)
-	}
-	return i
-}
-
-// reindex makes an index of all that are live, which fill it to three fifths.
-func (s *outputs) reindex() {
-	s.index = make([]uint32, s.live*5/3+2)
-	for i := range s.places {
-		if s.at(i).stamp != 0 {
-			s.enter(i)
-		}
-	}
-}
-
-func (s *outputs) enter(i int) {
-	at := home(s.at(i).Key.Lo, len(s.index))
-	for s.index[at] != 0 {
-		if at++; at == len(s.index) {
-			at = 0
-		}
-	}
-	s.index[at] = uint32(i) + 1
-}
-
-// sweep forgets what is idle at horizon. What stays keeps its place, so only free places at the end can go;
-// the lowest are taken first, so that the end becomes free in time.
+// sweep forgets what is idle at horizon. What stays keeps its place, so only pages at the end can go; the first places are
+// taken first, so that the end becomes free in time.
 func (s *outputs) sweep(t *Table, horizon Minute) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, end := s.live, 0
-	for i := range s.places {
-		switch o := s.at(i); {
-		case o.stamp == 0:
-		case o.idle(horizon + 1):
+	before := s.live
+	for i, r := range s.all {
+		if o := &r.value; o.idle(horizon + 1) {
 			t.settle(o)
-			o.stamp = 0
-			s.live--
-		default:
-			end = i + 1
+			s.clear(i)
 		}
 	}
-	if s.live == before {
-		return
+	if s.live < before {
+		t.giveBack(before - s.live)
+		s.store.settle()
 	}
-	t.giveBack(before - s.live)
-	s.places = end
-	pages := (end + len(outputPage{}) - 1) / len(outputPage{})
-	clear(s.pages[pages:])
-	s.pages = s.pages[:pages]
-	s.free = 0
-	for i := end - 1; i >= 0; i-- {
-		if o := s.at(i); o.stamp == 0 {
-			o.Ref, s.free = s.free, uint32(i)+1
-		}
-	}
-	s.reindex()
 }
 
 func (s *outputs) bytes() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return int(unsafe.Sizeof(*s)) + 8*cap(s.pages) + len(s.pages)*int(unsafe.Sizeof(outputPage{})) + 4*cap(s.index)
+	return int(unsafe.Sizeof(*s)) + s.store.bytes()
 }

@@ -61,52 +61,107 @@ func (g *grouping) each(f func(shard int, order []uint32) bool) {
 	}
 }
 
-// probe visits those of keys that order names, all of this shard. It looks where a number of them should be before it
-// visits any, in loops that are short and have no branch that often goes either way: so the processor waits for the memory
-// of many at once.
+// probe visits those of keys that order names, all of this shard: some at once, so that the processor waits for the memory of
+// many together.
 func (s *shard) probe(t *Table, keys []labels.Key, order []uint32, visit func(i int, e *Entry)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	minute := s.begin(t)
-	if len(s.ctrl) == 0 {
+	if s.live == 0 {
 		return
 	}
-	var (
-		slots [ahead]*slot  // the first slot with the key's tag
-		wrong [ahead]uint64 // 0: that slot is the key's, as it nearly always is
-	)
+	var found [ahead]int32
 	for len(order) > 0 {
 		some := order[:min(len(order), ahead)]
 		order = order[len(some):]
+		s.seek(t, keys, some, &found)
 		for j, i := range some {
-			k := t.cut(keys[i])
-			g := home(k.Lo, len(s.ctrl))
-			m := match(s.ctrl[g], tagOf(k))
-			for m == 0 && !hasEmpty(s.ctrl[g]) { // for one of ten, and of words that are near
-				if g++; g == len(s.ctrl) {
-					g = 0
-				}
-				m = match(s.ctrl[g], tagOf(k))
+			if found[j] < 0 {
+				continue
 			}
-			slots[j], wrong[j] = s.slot(slotOf(g, m|1<<63)), ^(m|-m)>>63 // without a match: the last slot, and 1
-		}
-		for j, i := range some {
-			k, at := t.cut(keys[i]), &slots[j].key
-			wrong[j] |= (at.Hi ^ k.Hi) | (at.Lo ^ k.Lo)
-		}
-		for j, i := range some {
-			at := slots[j]
-			if wrong[j] != 0 {
-				n := s.find(t.cut(keys[i]))
-				if n < 0 {
-					continue
-				}
-				at = s.slot(n)
-			}
-			if e := &at.Entry; !e.idle(minute) {
+			if e := &s.at(int(found[j])).value; !e.idle(minute) {
 				visit(int(i), e)
 				e.touch(minute)
 			}
+		}
+	}
+}
+
+// window is how many places are looked at before the index is asked: the series of pushes that came together for the first time
+// stand between each other's.
+const window = 4
+
+// seek finds the places of those of keys that some names, -1 where there is none.
+//
+// Senders send their series in the same order each time, which is the order of places. So a key is looked for behind the one
+// before, in memory that the processor has fetched already, and only if it is not there by the index. If the next one is not
+// behind that either there is no order, and what is missing is looked up together.
+func (s *shard) seek(t *Table, keys []labels.Key, some []uint32, found *[ahead]int32) {
+	var missing [ahead]uint8
+	missed, inOrder, next, places := 0, true, s.next, s.places()
+	for j, i := range some {
+		if next >= places {
+			next = 0 // who has sent all begins again
+		}
+		k, n := t.cut(keys[i]), next
+		switch r := s.at(n); {
+		case r.key == k && r.value.stamp != 0:
+			inOrder = true
+		case !inOrder:
+			missing[missed] = uint8(j)
+			missed++
+			continue
+		default:
+			if n = s.near(n+1, k); n < 0 {
+				n, inOrder = s.find(k), false
+			}
+		}
+		if found[j] = int32(n); n >= 0 {
+			next = n + 1
+		}
+	}
+	if missed > 0 {
+		s.lookUp(t, keys, some, missing[:missed], found)
+		if last := found[missing[missed-1]]; last >= 0 {
+			next = int(last) + 1
+		}
+	}
+	s.next = next
+}
+
+// near returns the place of k if it is one of the window that goes on with place at, else -1.
+func (s *shard) near(at int, k labels.Key) int {
+	for end := min(at+window-1, s.places()); at < end; at++ {
+		if r := s.at(at); r.key == k && r.value.stamp != 0 {
+			return at
+		}
+	}
+	return -1
+}
+
+// lookUp finds by the index those of some that missing names. Its loops are short, so that the processor waits for the words of
+// many at once, and then for their records.
+func (s *shard) lookUp(t *Table, keys []labels.Key, some []uint32, missing []uint8, found *[ahead]int32) {
+	var (
+		homes [ahead]int32
+		words [ahead]uint32
+	)
+	for _, j := range missing {
+		h := home(t.cut(keys[some[j]]).Lo, len(s.index))
+		homes[j], words[j] = int32(h), s.index[h]
+	}
+	for _, j := range missing {
+		k := t.cut(keys[some[j]])
+		i := placeIn(words[j])
+		if !alike(words[j], k) {
+			i, _ = s.match(k, int(homes[j]))
+		}
+		found[j] = int32(i)
+	}
+	for _, j := range missing {
+		k := t.cut(keys[some[j]])
+		if i := int(found[j]); i >= 0 && s.at(i).key != k {
+			found[j] = int32(s.find(k))
 		}
 	}
 }
@@ -122,23 +177,28 @@ func (t *Table) Update(key labels.Key, now Minute, visit func(e *Entry, found bo
 	defer s.mu.Unlock()
 	minute := s.begin(t)
 	i := s.find(key)
-	if i >= 0 && s.slot(i).idle(minute) {
+	if i < 0 {
+		return s.create(t, key, minute, visit)
+	}
+	e := &s.at(i).value
+	found := !e.idle(minute)
+	if !found {
+		// It is made anew in its old place, which is where its sender's others are.
+		t.forget(e)
+		*e = Entry{}
+	}
+	if visit(e, found) {
+		e.touch(minute)
+	} else {
 		s.remove(i)
 		t.giveBack(1)
-		t.forget(&s.slot(i).Entry)
-		i = -1
 	}
-	if i >= 0 {
-		e := &s.slot(i).Entry
-		if visit(e, true) {
-			e.touch(minute)
-			return true
-		}
-		s.remove(i)
-		t.giveBack(1)
-		return true
-	}
-	if !t.reserve() {
+	return true
+}
+
+// create is Update for a key that is not there.
+func (s *shard) create(t *Table, key labels.Key, minute uint32, visit func(e *Entry, found bool) (keep bool)) (ok bool) {
+	if s.live >= t.most || !t.reserve() {
 		return false
 	}
 	s.fresh = Entry{}
@@ -147,6 +207,6 @@ func (t *Table) Update(key labels.Key, now Minute, visit func(e *Entry, found bo
 		return true
 	}
 	s.fresh.touch(minute)
-	s.insert(key, &s.fresh)
+	s.at(s.add(key)).value = s.fresh
 	return true
 }

@@ -52,6 +52,7 @@ type Table struct {
 	released func(ref, weight uint32)
 	mask     labels.Key // the bits of a key that count
 	bits     uint       // log2 of the number of shards
+	most     int        // in one shard
 	entries  []shard
 	outputs  []outputs
 	scratch  sync.Pool // of *grouping
@@ -78,6 +79,7 @@ func New(o Options) *Table {
 	if t.released == nil {
 		t.released = func(uint32, uint32) {}
 	}
+	t.most = min(maxPlaces, 1<<(32-t.bits)) // an index of an output has 32 bits with those of its shard
 	t.entries, t.outputs = make([]shard, 1<<t.bits), make([]outputs, 1<<t.bits)
 	t.scratch.New = func() any { return &grouping{ends: make([]uint32, len(t.entries))} }
 	return t
@@ -98,13 +100,6 @@ func (t *Table) cut(k labels.Key) labels.Key {
 
 // shardOf returns the number of the shard that k belongs to. Shards go by the one half of a key, places in them by the other.
 func (t *Table) shardOf(k labels.Key) int { return int((k.Hi & t.mask.Hi) >> (64 - t.bits)) }
-
-// home is where the search for a key begins among n places: for equally spread lo, any n will do. It keeps the order of
-// lo, so that what grows is moved from one end to the other.
-func home(lo uint64, n int) int {
-	h, _ := bits.Mul64(lo, uint64(n))
-	return int(h)
-}
 
 // advance moves time to now, if that is later.
 func (t *Table) advance(now Minute) {
