@@ -10,6 +10,7 @@ type Hasher struct {
 	all    Key    // of the stamps together
 	names  uint64 // bit n: a stamp's name has n%64 bytes
 	memo   *Memo  // nil: nothing is remembered
+	cursor memoCursor
 
 	sum         Key
 	overwritten Key
@@ -37,15 +38,14 @@ func (h *Hasher) Tag(raw []byte) Key {
 	if h.memo == nil {
 		return Key{}
 	}
-	tag := h.seed.bytes(h.space.Plus(h.all), raw)
-	return Key{tag.Hi, tag.Lo &^ (1<<countBits - 1)}
+	return h.seed.bytes(h.space.Plus(h.all), raw)
 }
 
 // Recall fills out with what was learned with each of tags, of which there are no more than Ahead: one after the other would
 // take several times as long.
 func (h *Hasher) Recall(tags []Key, out []Recalled) {
 	if h.memo != nil {
-		h.memo.get(tags, out)
+		h.memo.recall(&h.cursor, tags, out)
 		return
 	}
 	for i := range tags {
@@ -57,7 +57,7 @@ func (h *Hasher) Recall(tags []Key, out []Recalled) {
 // knows the same of what he recalls.
 func (h *Hasher) Learn(tag, key Key, labels int) {
 	if h.memo != nil && labels < 1<<countBits {
-		h.memo.put(tag, key, labels)
+		h.memo.learn(&h.cursor, tag, key, labels)
 	}
 }
 
