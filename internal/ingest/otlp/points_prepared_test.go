@@ -72,14 +72,14 @@ func prepares(t testing.TB, r *reducetest.Reducer, raw []byte) {
 
 func TestPreparedPoints(t *testing.T) {
 	o := oddity{rand.New(rand.NewPCG(41, 42))}
-	for i := range 300 {
+	for i := range 60 {
 		d := reduction{}.with(t, pointRules[i%len(pointRules)], resourceRules[o.IntN(len(resourceRules))])
 		if i%2 == 0 {
 			d.stamps = stamps
 		}
 		r := remembering(t, d)
 		odd, common := o.push(), must(randomMetricsPush(o.Rand, o.IntN(100)).MarshalProto())
-		for range 6 {
+		for range 4 {
 			prepares(t, r, odd)
 			prepares(t, r, common)
 			// What was learned of the one must not make the other pass.
