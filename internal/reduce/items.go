@@ -8,6 +8,7 @@ import (
 
 // item is Reducer.Item: a log record or a span, which is no series and is known to nobody.
 func (p *Push) item(set *labels.Set) (*labels.Change, ingest.Verdict) {
+	p.alike = false
 	if p.shows(set); p.Spent() {
 		return nil, ingest.Refuse
 	}
@@ -21,6 +22,7 @@ func (p *Push) item(set *labels.Set) (*labels.Change, ingest.Verdict) {
 		return nil, ingest.Drop
 	}
 	if !p.policy.shapes() {
+		p.alike = res.Restored == 0 && (res.Change == nil || len(res.Change.Add) == 0)
 		return res.Change, ingest.Pass
 	}
 	p.final, p.ours = res.Change.Append(p.final[:0], set.All), p.ours[:0]
@@ -33,6 +35,9 @@ func (p *Push) item(set *labels.Set) (*labels.Change, ingest.Verdict) {
 	}
 	return res.Change, ingest.Pass
 }
+
+// repeats is Reducer.Repeats. Limits of labels look at all of them, and what a rule took in vain is counted each time.
+func (p *Push) repeats() bool { return p.alike }
 
 // refuseItem refuses one item that is no series. What is said of it is said now: it cannot be looked at later.
 func (p *Push) refuseItem(r guard.Refusal) {

@@ -33,6 +33,8 @@ type Rules struct {
 	rules     []*rule
 	protected []string
 	move      []string
+	reads     []string // see Reads
+	readsAny  bool
 }
 
 // Compile compiles rules, which are valid.
@@ -40,7 +42,9 @@ func Compile(rules []*prom.Config, o Options) *Rules {
 	r := &Rules{protected: slices.Clone(o.Protected), move: slices.Clone(o.Move)}
 	readOnly := slices.Clone(o.ReadOnly)
 	for _, c := range rules {
-		r.rules = append(r.rules, compile(c, readOnly))
+		rule := compile(c, readOnly)
+		r.rules = append(r.rules, rule)
+		r.addReads(rule)
 	}
 	return r
 }

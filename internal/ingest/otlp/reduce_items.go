@@ -83,6 +83,8 @@ type itemWriter struct {
 	blank bool
 	attrs attributes
 	extra []moved
+
+	kin kindred
 }
 
 func newItemWriter(b *batch, r *ingest.Reducer) *itemWriter {
@@ -236,6 +238,16 @@ func (w *itemWriter) item(head, end int, msg []byte) (out bool, err error) {
 	} else if bad {
 		return false, w.skip(head, end)
 	}
+	if !w.kin.met[1] {
+		if err = w.meet(); err != nil {
+			return false, err
+		}
+	}
+	if w.kin.on {
+		if gone, ok := w.known(msg); ok {
+			return true, w.leaveOut(head, end, msg, gone)
+		}
+	}
 	if err = w.readItem(msg); err != nil {
 		return false, err
 	}
@@ -251,6 +263,11 @@ func (w *itemWriter) item(head, end int, msg []byte) (out bool, err error) {
 	}
 	if w.longest > 0 && w.body > w.longest && w.r.TooLong(w.body) {
 		return false, w.skip(head, end)
+	}
+	if w.kin.on && w.r.Repeats() {
+		if err = w.remember(msg, change); err != nil {
+			return false, err
+		}
 	}
 	if change == nil && len(w.moved) == 0 {
 		return true, nil

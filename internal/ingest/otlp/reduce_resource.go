@@ -219,7 +219,7 @@ func (w *itemWriter) readBase() error {
 		}
 		w.base = append(w.base, labels.Label{Name: name, Value: l.Value})
 	}
-	w.ofResource = len(w.base)
+	w.ofResource, w.kin.met[0] = len(w.base), false
 	return nil
 }
 
@@ -242,7 +242,7 @@ func (w *itemWriter) readScope(msg []byte) error {
 		}
 		return nil
 	})
-	w.base, w.unmerged = w.base[:w.ofResource], true
+	w.base, w.unmerged, w.kin.met[1] = w.base[:w.ofResource], true, false
 	if len(name) > 0 {
 		w.base = append(w.base, labels.Label{Name: scopeName, Value: textOf(name)})
 	}

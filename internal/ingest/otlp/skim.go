@@ -89,6 +89,12 @@ func short(tag byte, msg []byte) int {
 	return 0
 }
 
+// The tags of the fields of a KeyValue.
+const (
+	keyTag   = 1<<3 | uint64(wire.Bytes)
+	valueTag = 2<<3 | uint64(wire.Bytes)
+)
+
 // plain is how many bytes the first field of msg takes, of 9 bytes at least, if it is a KeyValue as nearly all are: key and
 // value, or value and key, in less than 128 bytes, and the value a scalar. Then it is well formed, and so is all that is in
 // it. 0 if it is not; that the field is one of Bytes is not looked at.
@@ -99,7 +105,6 @@ func plain(msg []byte) int {
 	if n >= 0x80 || second > n || n+2 > len(msg) || int(msg[second+1]) != n-second {
 		return 0
 	}
-	const keyTag, valueTag = 1<<3 | uint64(wire.Bytes), 2<<3 | uint64(wire.Bytes)
 	var value []byte
 	switch head>>16&0xff | uint64(msg[second])<<8 {
 	case valueTag | keyTag<<8: // the Collector

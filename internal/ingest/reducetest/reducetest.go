@@ -30,6 +30,10 @@ type Reducer struct {
 	// Dropped and Refused are how many items that was.
 	Dropped, Refused int
 
+	// Asked is how often Item was asked, and again what Repeats says of the last time.
+	Asked int
+	again bool
+
 	t      testing.TB
 	labels map[labels.Key]string
 	keys   map[string]labels.Key
@@ -65,7 +69,22 @@ func New(t testing.TB, stamps []labels.Label, rules, resource []*relabel.Config)
 		},
 	}
 	if rules != nil {
-		r.Item = func(set *labels.Set) (*labels.Change, ingest.Verdict) { return r.apply(set, rules, 1) }
+		r.Item = func(set *labels.Set) (*labels.Change, ingest.Verdict) {
+			r.Asked++
+			change, verdict := r.apply(set, rules, 1)
+			r.again = verdict == ingest.Pass && (change == nil || len(change.Add) == 0)
+			return change, verdict
+		}
+		r.Repeats = func() bool { return r.again }
+		for _, rule := range rules {
+			if rule.Action == relabel.LabelMap || strings.Contains(rule.TargetLabel, "$") {
+				r.Repeats = nil // values of labels count that no rule names
+			}
+			for _, name := range rule.SourceLabels {
+				r.Reads = append(r.Reads, string(name))
+			}
+			r.Reads = append(r.Reads, rule.TargetLabel)
+		}
 	}
 	if resource != nil {
 		r.Resource = func(set *labels.Set, items int) (*labels.Change, ingest.Verdict) {
