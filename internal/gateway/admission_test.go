@@ -133,6 +133,25 @@ func TestHalfForOne(t *testing.T) {
 	}
 }
 
+// What a push was read in is given back before it is compressed: rewritten, this one finds room for two of its three large buffers
+// at a time, and not for all of them.
+func TestRoomToCompress(t *testing.T) {
+	g := start(t, strings.Replace(with("    metrics: {labels: {region: eu}}\n"), "drain_delay: 0s\n", "drain_delay: 0s\n  max_inflight_bytes: 12MiB\n", 1))
+	body := k8sPush(4400)
+	raw, err := snappy.DecodedLen(body)
+	if err != nil || raw <= 1<<20 || raw > 2<<20 || len(body) <= 128<<10 {
+		t.Fatalf("%d bytes of %d: three buffers of 2 MiB and that of the body would find room", len(body), raw)
+	}
+	h := header("Content-Type", "application/x-protobuf", "Content-Encoding", "snappy")
+	h.Set("Authorization", "Bearer "+clientToken)
+	if a := g.post("/api/v1/push", h, body); a.StatusCode != 200 {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	if used := g.inflight.Used(); used != 0 {
+		t.Errorf("%d bytes are still charged", used)
+	}
+}
+
 // An environment whose upstream is dead does not hurt the others.
 func TestDeadUpstreamOfAnotherEnvironment(t *testing.T) {
 	g := startTwo(t, "  max_inflight_bytes: 16MiB\n")

@@ -19,22 +19,19 @@ func (g *Gateway) forward(p *push, x *exit, batch ingest.Batch, f *ingest.Form) 
 	if p.protocol.Signal == ingest.Traces {
 		edit.Traces = p.client.traces
 	}
-	out, err := g.pack(p, x, batch, edit)
+	written, err := g.encode(p, batch, edit)
 	if err != nil {
 		return ingest.Answer{}, err
 	}
-	p.heldBack(out.result)
-	if batch.Items() > 0 && out.result.Sent.Items == 0 && len(p.entry.dropped) > 0 {
-		return ingest.Answer{Refused: p.told(), Written: out.result.Held}, nil
+	p.heldBack(written)
+	if batch.Items() > 0 && written.Sent.Items == 0 && len(p.entry.dropped) > 0 {
+		return ingest.Answer{Refused: p.told(), Written: written.Held}, nil
 	}
-	// While upstream is waited for, nothing is held but what is being sent, and of a push that may have to go again as
-	// another version the body that it came in.
+	out, err := g.pack(p, x, written)
+	if err != nil {
+		return ingest.Answer{}, err
+	}
 	form := out.result.Form
-	if form.Version == 2 {
-		p.keepOnly(out.buffer, p.body)
-	} else {
-		p.keepOnly(out.buffer)
-	}
 	until := p.deadline(x.Timeout)
 	res, err := g.send(p, x, out, until)
 	if p.protocol.Again && mayGoAgain(res, err) {

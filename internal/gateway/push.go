@@ -206,32 +206,43 @@ type packed struct {
 	codec  ingest.Codec
 }
 
-// pack makes the bytes that leave: those that came where nothing has to change, else the push re-encoded and compressed.
-func (g *Gateway) pack(p *push, x *exit, batch ingest.Batch, edit ingest.Edit) (packed, error) {
-	out, err := g.encode(p, batch, edit)
-	if err != nil {
-		return packed{}, err
-	}
-	codec := x.codec(out.Form, p.content.Codecs)
-	if out.Unchanged && came(p.content.Codecs, codec) {
-		return packed{out, p.body, codec}, nil
-	}
-	src := p.encoded
-	if out.Unchanged {
-		if src = p.plain; src == nil {
-			src = p.body
+// pack makes the bytes that leave: those that came where nothing has to change, else the push as encode wrote it, compressed. It ends
+// the batch: what the push held to be read is given back before anything is taken to compress into, and is likely to be taken for
+// that, while the processor's caches still have it.
+func (g *Gateway) pack(p *push, x *exit, written ingest.Result) (packed, error) {
+	codec := x.codec(written.Form, p.content.Codecs)
+	src, ready := p.encoded, false
+	if written.Unchanged {
+		src, ready = p.body, came(p.content.Codecs, codec)
+		if !ready && p.plain != nil {
+			src = p.plain
 		}
+	}
+	p.keepFor(written.Form, src)
+	if ready {
+		return packed{written, src, codec}, nil
 	}
 	compressed, err := g.pool.Compress(src.B, codec, p.charge)
 	if err != nil {
 		return packed{}, err
 	}
 	if compressed == nil {
-		return packed{out, src, codec}, nil
+		return packed{written, src, codec}, nil
 	}
 	p.pool.Return(p.encoded, p.charge)
 	p.encoded = compressed
-	return packed{out, compressed, codec}, nil
+	p.keepFor(written.Form, compressed)
+	return packed{written, compressed, codec}, nil
+}
+
+// keepFor gives back all buffers but the one that is to leave in form f, and of a push that may have to go again as another version
+// the body that it came in.
+func (p *push) keepFor(f *ingest.Form, leaves *ingest.Buffer) {
+	if f.Version == 2 {
+		p.keepOnly(leaves, p.body)
+	} else {
+		p.keepOnly(leaves)
+	}
 }
 
 // came says whether a body that came with codecs is in codec c already.
