@@ -43,7 +43,7 @@ func (s *stamper) walk(dst, msg []byte, k kind) ([]byte, error) {
 	for rest := msg; len(rest) > 0; {
 		before := len(rest)
 		var err error
-		if rest, err = wire.Next(rest, &f); err != nil {
+		if rest, err = next(rest, &f); err != nil {
 			return nil, err
 		}
 		i, ok := index(f.Num)
@@ -80,7 +80,7 @@ func (s *stamper) attributes(dst, msg []byte, num int32, last bool) ([]byte, err
 	for rest := msg; len(rest) > 0; {
 		before := len(rest)
 		var err error
-		if rest, err = wire.Next(rest, &f); err != nil {
+		if rest, err = next(rest, &f); err != nil {
 			return nil, err
 		}
 		if f.Num != num {
@@ -109,19 +109,9 @@ func (s *stamper) attributes(dst, msg []byte, num int32, last bool) ([]byte, err
 
 // find returns which stamp has the key of the KeyValue kv, -1 if none has.
 func (s *stamper) find(kv []byte) (int, error) {
-	var f wire.Field
-	var key []byte
-	for len(kv) > 0 {
-		var err error
-		if kv, err = wire.Next(kv, &f); err != nil {
-			return 0, err
-		}
-		if f.Num == 1 {
-			key = f.Data
-			if f.Type != wire.Bytes {
-				key = nil
-			}
-		}
+	key, err := keyOf(kv)
+	if err != nil {
+		return 0, err
 	}
 	for i := range s.stamps {
 		if s.stamps[i].Name == string(key) {
