@@ -109,7 +109,7 @@ func runMeasure(ctx context.Context, args []string, out, progress io.Writer) err
 	f.StringVar(&o.out, "out", "", "write results.json, results.md and plots into this `FOLDER`")
 	f.StringVar(&o.binary, "gateway", "", "`BINARY` of the gateway; empty: it is built from this module")
 	f.BoolVar(&o.floor, "floor", false, "measure what the parts cost in this process, and show the sum beside each result")
-	f.BoolVar(&o.parts, "parts", false, "run each scenario once more while the gateway profiles its CPU, and say what each part of it takes")
+	f.BoolVar(&o.parts, "parts", false, "say what each part of the gateway takes of its CPU, in another run of each scenario, and of its memory")
 	f.BoolVar(&o.profile, "profile", false, "as -parts, and keep the profiles of CPU, heap and allocations in -out")
 	f.StringVar(&o.target, "target", "", "`URL` of another program, measured instead of the gateway; it must forward to -sink")
 	f.IntVar(&o.pid, "pid", 0, "process `ID` of that program")

@@ -160,12 +160,12 @@ func profileOf(stacks []measure.Stack) *report.Profile {
 			continue
 		}
 		part, function := place(s.Frames)
-		byPart[part] += s.Nanos
+		byPart[part] += s.Amount
 		if byFunction[part] == nil {
 			byFunction[part] = map[string]int64{}
 		}
-		byFunction[part][short(function)] += s.Nanos
-		total += s.Nanos
+		byFunction[part][short(function)] += s.Amount
+		total += s.Amount
 		p.Samples += s.Count
 	}
 	for _, name := range partOrder {

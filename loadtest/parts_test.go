@@ -81,12 +81,12 @@ func TestEveryPartIsShown(t *testing.T) {
 
 func TestProfileOf(t *testing.T) {
 	list := []measure.Stack{
-		{Frames: frames("runtime.memmove < ~/labels.Key" + road), Count: 1, Nanos: 10},
-		{Frames: frames("~/labels.Key" + road), Count: 2, Nanos: 20},
-		{Frames: frames("~/labels.other" + road), Count: 1, Nanos: 10},
-		{Frames: frames("compress/flate.x < runtime/pprof.profileWriter"), Count: 50, Nanos: 500},
-		{Frames: nil, Count: 1, Nanos: 10},
-		{Frames: frames("~/guard.A" + road), Count: 5, Nanos: 50},
+		{Frames: frames("runtime.memmove < ~/labels.Key" + road), Count: 1, Amount: 10},
+		{Frames: frames("~/labels.Key" + road), Count: 2, Amount: 20},
+		{Frames: frames("~/labels.other" + road), Count: 1, Amount: 10},
+		{Frames: frames("compress/flate.x < runtime/pprof.profileWriter"), Count: 50, Amount: 500},
+		{Frames: nil, Count: 1, Amount: 10},
+		{Frames: frames("~/guard.A" + road), Count: 5, Amount: 50},
 	}
 	p := profileOf(list)
 	share := func(part string) float64 { return p.Parts[slices.Index(partOrder, part)].Share }

@@ -69,11 +69,9 @@ func memory(status string) (rss, peak uint64, err error) {
 		default:
 			continue
 		}
-		kb, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-		if err != nil {
+		if *into, err = kilobytes(rest); err != nil {
 			return 0, 0, err
 		}
-		*into = kb << 10
 	}
 	if rss == 0 {
 		return 0, 0, fmt.Errorf("the process has no memory: it has ended")
@@ -81,9 +79,56 @@ func memory(status string) (rss, peak uint64, err error) {
 	return rss, peak, nil
 }
 
+// Files is what of the resident set is the program itself, and other files that it maps.
+func (p Process) Files() (uint64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "RssFile:"); ok {
+			return kilobytes(rest)
+		}
+	}
+	return 0, fmt.Errorf("the process has no memory: it has ended")
+}
+
+// kilobytes reads what /proc writes as "1234 kB".
+func kilobytes(text string) (uint64, error) {
+	n, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(text), " kB"), 10, 64)
+	return n << 10, err
+}
+
 // ResetPeak lets the peak begin anew, at what is resident now. Where that is not allowed the peak stays that of its life.
 func (p Process) ResetPeak() error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p), []byte("5"), 0)
+}
+
+// Runtime is the memory that a Go runtime holds and has not given back to the kernel, in bytes.
+type Runtime struct {
+	// Heap is all of the heap: in use, garbage, and free. Stacks are those of goroutines. Own is what it needs itself.
+	Heap, Stacks, Own float64
+}
+
+// ReadRuntime reads go_memstats_* at a Prometheus metrics URL.
+func ReadRuntime(ctx context.Context, url string) (r Runtime, err error) {
+	text, err := read(ctx, url)
+	if err != nil {
+		return r, err
+	}
+	for name, add := range map[string]func(n float64){
+		"heap_inuse": func(n float64) { r.Heap += n }, "heap_idle": func(n float64) { r.Heap += n }, "heap_released": func(n float64) { r.Heap -= n },
+		"stack_inuse": func(n float64) { r.Stacks += n },
+		"mspan_sys":   func(n float64) { r.Own += n }, "mcache_sys": func(n float64) { r.Own += n }, "buck_hash_sys": func(n float64) { r.Own += n },
+		"gc_sys": func(n float64) { r.Own += n }, "other_sys": func(n float64) { r.Own += n },
+	} {
+		n, err := value(text, "go_memstats_"+name+"_bytes")
+		if err != nil {
+			return r, err
+		}
+		add(n)
+	}
+	return r, nil
 }
 
 // Heap is what a Go program has allocated so far.

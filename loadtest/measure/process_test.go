@@ -37,6 +37,12 @@ func TestOfItself(t *testing.T) {
 	if rss, peak, err := self.Memory(); err != nil || rss == 0 || peak < rss/2 {
 		t.Errorf("%d, %d, %v", rss, peak, err)
 	}
+	if n, err := self.Files(); err != nil || n < 1<<20 {
+		t.Errorf("%d bytes of files, %v", n, err)
+	}
+	if _, err := Process(1 << 30).Files(); err == nil {
+		t.Error("a process that does not exist has memory")
+	}
 	if _, err := Process(1 << 30).CPU(); err == nil {
 		t.Error("a process that does not exist has used CPU")
 	}
@@ -72,4 +78,17 @@ func TestSum(t *testing.T) {
 	f("queue_bytes_total 5\n", 0, true)
 	f("queue_bytes \n", 0, true)
 	f("", 0, true)
+}
+
+func TestRuntime(t *testing.T) {
+	text := "go_memstats_heap_inuse_bytes 100\ngo_memstats_heap_idle_bytes 50\ngo_memstats_heap_released_bytes 20\ngo_memstats_stack_inuse_bytes 7\n" +
+		"go_memstats_mspan_sys_bytes 1\ngo_memstats_mcache_sys_bytes 2\ngo_memstats_buck_hash_sys_bytes 4\ngo_memstats_gc_sys_bytes 8\n"
+	for text, want := range map[string]Runtime{text + "go_memstats_other_sys_bytes 16\n": {130, 7, 31}, text: {}} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(text)) }))
+		r, err := ReadRuntime(t.Context(), s.URL)
+		s.Close()
+		if (err != nil) != (want == Runtime{}) || err == nil && r != want {
+			t.Errorf("%+v, %v; want %+v", r, err, want)
+		}
+	}
 }

@@ -11,12 +11,12 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Stack is where a program was when it was looked at, and how much CPU that stands for.
+// Stack is where a program was when it was looked at, and what that stands for.
 type Stack struct {
 	// Frames are functions, the innermost first, with those that were inlined.
 	Frames []string
-	// Count is how often it was seen there, and Nanos the CPU time.
-	Count, Nanos int64
+	// Count is how often it was seen there, and Amount the CPU time in nanoseconds. Of a heap they are objects and bytes that are in use.
+	Count, Amount int64
 }
 
 // CPUProfile reads the CPU profile of a Go program for so many seconds, at the URL of net/http/pprof. The file is what it answered.
@@ -29,10 +29,19 @@ func CPUProfile(ctx context.Context, url string, seconds int) (stacks []Stack, f
 	return stacks, []byte(text), err
 }
 
+// HeapProfile reads what is in use of the heap of a Go program, after a collection, at the URL of net/http/pprof.
+func HeapProfile(ctx context.Context, url string) ([]Stack, error) {
+	text, err := read(ctx, url+"/heap?gc=1")
+	if err != nil {
+		return nil, err
+	}
+	return Stacks([]byte(text))
+}
+
 // maxProfile bounds what a profile may unpack to: one of some minutes has less than a MiB.
 const maxProfile = 64 << 20
 
-// Stacks reads a CPU profile of Go's runtime/pprof: gzip around a Profile of profile.proto.
+// Stacks reads a profile of Go's runtime/pprof, of CPU or of the heap: gzip around a Profile of profile.proto.
 //
 // Source: https://github.com/google/pprof/blob/main/proto/profile.proto
 func Stacks(file []byte) ([]Stack, error) {
@@ -51,7 +60,7 @@ func Stacks(file []byte) ([]Stack, error) {
 	return p.stacks()
 }
 
-// profile is the part of a Profile that says who used CPU. Numbers are ids, but those of strings, which are places.
+// profile is the part of a Profile that says who used what. Numbers are ids, but those of strings, which are places.
 type profile struct {
 	samples   []sample
 	functions map[uint64]uint64   // name
@@ -140,10 +149,11 @@ func (s *sample) read(data []byte) error {
 func (p *profile) stacks() ([]Stack, error) {
 	list := make([]Stack, 0, len(p.samples))
 	for _, s := range p.samples {
-		if len(s.values) != 2 {
-			return nil, fmt.Errorf("a sample has %d values, want 2: it is no CPU profile", len(s.values))
+		n := len(s.values) // of a heap, those that were allocated come first
+		if n != 2 && n != 4 {
+			return nil, fmt.Errorf("a sample has %d values, want 2 of CPU or 4 of a heap", n)
 		}
-		one := Stack{Count: int64(s.values[0]), Nanos: int64(s.values[1])}
+		one := Stack{Count: int64(s.values[n-2]), Amount: int64(s.values[n-1])}
 		for _, l := range s.locations {
 			for _, f := range p.locations[l] {
 				name := p.functions[f]

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -66,6 +67,9 @@ func TestStacks(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(list, want) {
 		t.Errorf("%v, %v; want %v", list, err, want)
 	}
+	if list, err = Stacks(zipped(t, field(nil, 2, field(nil, 2, packed(1, 2, 3, 4))))); err != nil || len(list) != 1 || list[0].Count != 3 || list[0].Amount != 4 {
+		t.Errorf("of a heap: %v, %v", list, err)
+	}
 	f := func(file []byte, want string) {
 		t.Helper()
 		if _, err := Stacks(file); err == nil || !strings.Contains(err.Error(), want) {
@@ -74,7 +78,7 @@ func TestStacks(t *testing.T) {
 	}
 	f([]byte("none"), "read profile")
 	f(zipped(t, small()[:20]), "EOF")
-	f(zipped(t, field(nil, 2, field(nil, 2, packed(1)))), "1 values, want 2")
+	f(zipped(t, field(nil, 2, field(nil, 2, packed(1)))), "1 values, want 2 of")
 	f(zipped(t, field(nil, 2, field(nil, 2, []byte{0x80}))), "within a number")
 	f(zipped(t, field(field(field(nil, 2, field(field(nil, 1, packed(1)), 2, packed(1, 1))), 4, field(number(nil, 1, 1), 4, number(nil, 1, 7))), 5, number(number(nil, 1, 7), 2, 5))), "string 5 of 0")
 }
@@ -135,4 +139,33 @@ func TestOwnCPUProfile(t *testing.T) {
 	if burned == 0 {
 		t.Errorf("no sample is in burn: %v", stacks)
 	}
+}
+
+// TestOwnHeapProfile finds what this test holds.
+func TestOwnHeapProfile(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.String() != "/p/heap?gc=1" {
+			t.Errorf("%s was asked for", r.URL)
+		}
+		runtime.GC()
+		if err := pprof.WriteHeapProfile(w); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer s.Close()
+	held := make([]byte, 32<<20)
+	stacks, err := HeapProfile(t.Context(), s.URL+"/p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := int64(0)
+	for _, one := range stacks {
+		if slices.ContainsFunc(one.Frames, func(f string) bool { return strings.HasSuffix(f, "TestOwnHeapProfile") }) {
+			here += one.Amount
+		}
+	}
+	if here < int64(len(held)) {
+		t.Errorf("%d bytes are in use here, want %d at least", here, len(held))
+	}
+	runtime.KeepAlive(held)
 }

@@ -17,7 +17,7 @@ func WritePage(w io.Writer, run *Run, c *Comparison) error {
 		fmt.Fprintf(&b, "\n## Every scenario\n\n%s\n\n", run.About)
 		run.table(&b)
 		if run.Profiled() {
-			b.WriteString("\n[profiles.md](profiles.md) says what each part of the gateway takes of a push.\n")
+			b.WriteString("\n[profiles.md](profiles.md) says what each part of the gateway takes of a push, and what its memory is used for.\n")
 		}
 		b.WriteString("\n## What does not fit there\n")
 		run.notes(&b)

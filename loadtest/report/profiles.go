@@ -47,12 +47,14 @@ func (run *Run) Profiled() bool {
 // microsPerPush is what a push took of the CPU, in the run that was measured.
 func (r *Result) microsPerPush() float64 { return r.CPUSeconds * 1e6 / max(float64(r.Pushes), 1) }
 
-// WriteProfiles writes what a push costs by part: one table of all, and one for each scenario.
+// WriteProfiles writes what a push costs by part and what memory is used for: one table of all, and one of CPU for each scenario.
 func WriteProfiles(w io.Writer, run *Run) error {
 	var b strings.Builder
-	b.WriteString("# Where the CPU goes\n\nWritten with [results.md](results.md), by the same command; [how to read it](../README.md).\n\n" + run.About.String() + "\n\n")
+	b.WriteString("# Where CPU and memory go\n\nWritten with [results.md](results.md), by the same command; [how to read it](../README.md).\n\n" + run.About.String() + "\n\n")
 	b.WriteString("Percent of the gateway's CPU:\n\n")
 	run.overview(&b)
+	b.WriteString("\nMiB of its memory, at the end:\n\n")
+	run.resident(&b)
 	for _, r := range run.Results {
 		if r.Profile != nil {
 			r.parts(&b)
@@ -65,31 +67,22 @@ func WriteProfiles(w io.Writer, run *Run) error {
 // overview has a row for each scenario, and a column for each part that any of them has.
 func (run *Run) overview(b *strings.Builder) {
 	rows := [][]string{{"scenario", "us CPU/push"}}
-	var totals []float64
+	var shown []bool
 	for _, r := range run.Results {
 		if r.Profile == nil {
 			continue
 		}
 		row := []string{r.Scenario, perPush(r)}
 		for i, p := range r.Profile.Parts {
-			if i == len(totals) { // the first: all have the same parts
-				totals, rows[0] = append(totals, 0), append(rows[0], p.Name)
+			if i == len(shown) { // the first: all have the same parts
+				shown, rows[0] = append(shown, false), append(rows[0], p.Name)
 			}
-			totals[i] += p.Share
+			shown[i] = shown[i] || p.Share > 0
 			row = append(row, percent(p.Share))
 		}
 		rows = append(rows, row)
 	}
-	for i, row := range rows {
-		kept := row[:2]
-		for at, cell := range row[2:] {
-			if totals[at] > 0 {
-				kept = append(kept, cell)
-			}
-		}
-		rows[i] = kept
-	}
-	columns(b, rows)
+	columns(b, keepColumns(rows, 2, shown))
 }
 
 // parts writes the table of a scenario.

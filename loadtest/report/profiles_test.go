@@ -42,3 +42,22 @@ func TestProfiles(t *testing.T) {
 		t.Errorf("%v: the page does not name profiles.md", err)
 	}
 }
+
+func TestResident(t *testing.T) {
+	small, large := result(), result()
+	const mib = 1 << 20
+	small.Resident = &Resident{50 * mib, []ResidentPart{{"table", 40 * mib}, {"nothing", 100}, {"garbage", 12 * mib}, {"rest", -2 * mib}}}
+	large.Scenario, large.RSSEnd = "two", 60*mib
+	large.Resident = &Resident{60 * mib, []ResidentPart{{"table", 60 * mib}, {"nothing", 0}, {"garbage", 0}, {"rest", 0}}}
+	var b strings.Builder
+	(&Run{Results: []*Result{small, result(), large}}).resident(&b)
+	words := strings.Join(strings.Fields(b.String()), " ")
+	for _, want := range []string{
+		"| scenario | RSS peak | while measured | then | table | garbage | rest |",
+		"| rw1 <&> | 64.0 | 9.0 | 50.0 | 40.0 | 12.0 | -2.0 |", "| two | 64.0 | 60.0 | 60.0 | 60.0 | | |",
+	} {
+		if !strings.Contains(words, want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}

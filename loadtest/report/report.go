@@ -65,6 +65,8 @@ type Result struct {
 	Checked uint64 `json:"checked"`
 	// Profile says where its CPU went; nil: it was not asked.
 	Profile *Profile `json:"profile,omitempty"`
+	// Resident says what was in its memory at the end; nil: it was not asked.
+	Resident *Resident `json:"resident,omitempty"`
 	// Notes are what else there is to know.
 	Notes   []string `json:"notes,omitempty"`
 	Samples []Sample `json:"samples"`
