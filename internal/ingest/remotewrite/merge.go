@@ -1,8 +1,6 @@
 package remotewrite
 
 import (
-	"math/bits"
-
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
@@ -18,6 +16,8 @@ type merger struct {
 	// msg are the labels: the fields of a v1 series and what follows them, or packed refs where v2 is not nil.
 	msg []byte
 	v2  *batchV2
+	// marks, where not nil, get noted which symbols the labels have that stay.
+	marks []uint32
 
 	change *labels.Change
 	// What is still to come, in order.
@@ -83,6 +83,9 @@ func (m *merger) seatAll(known *seats) bool {
 func (m *merger) seek(name []byte, seat int) (same, ok bool) {
 	if seat > m.met {
 		m.walk(seat - m.met)
+		if m.more(m.at) && string(m.name(m.at)) == string(name) {
+			return true, true
+		}
 		if m.met > 0 && !ascends(m.name(m.last), name) {
 			return false, false
 		}
@@ -116,6 +119,7 @@ func (m *merger) bring(l *labels.Label) {
 		return
 	}
 	name, value := m.v2.news.label(l)
+	m.v2.use(name, value)
 	m.dst = appendRefs(m.dst, label{nameRef: name, valueRef: value})
 }
 
@@ -128,49 +132,66 @@ func (m *merger) more(at int) bool {
 
 // walk walks over n labels, or as many as there are, and leaves out those that a rule takes away.
 func (m *merger) walk(n int) {
-	for n > 0 && m.more(m.at) {
-		stays, run := m.run(n)
-		from := m.at
-		m.skip(run)
-		if !stays {
-			m.dst = append(m.dst, m.msg[m.copied:from]...)
-			m.copied = m.at
+	switch {
+	case m.change == nil:
+		m.skip(n)
+	case m.v2 != nil:
+		m.walkRefs(n)
+	default:
+		m.walkLabels(n)
+	}
+}
+
+// walkLabels is walk for the fields of v1.
+func (m *merger) walkLabels(n int) {
+	msg, keep := m.msg, m.change.Keep
+	last, at, view := m.last, m.at, m.view
+	for ; n > 0 && at+1 < len(msg) && msg[at] == v1Labels<<3|2; n-- {
+		end := at + 2 + int(msg[at+1])
+		if msg[at+1] >= 0x80 {
+			end = m.end(at)
 		}
-		n -= run
+		if keep[view>>6]>>(view&63)&1 == 0 {
+			m.leaveOut(at, end)
+		}
+		last, at = at, end
+		view++
 	}
+	m.met += view - m.view
+	m.last, m.at, m.view = last, at, view
 }
 
-// run says whether the next label stays, and for how many of the next n that is so at least.
-func (m *merger) run(n int) (stays bool, run int) {
-	if m.change == nil {
-		return true, n
+// walkRefs is walk for refs.
+func (m *merger) walkRefs(n int) {
+	msg, keep := m.msg, m.change.Keep
+	last, at, view := m.last, m.at, m.view
+	for ; n > 0 && at < len(msg); n-- {
+		name, end := ref(msg, at)
+		value, end := ref(msg, end)
+		if keep[view>>6]>>(view&63)&1 == 0 {
+			m.leaveOut(at, end)
+		} else if m.marks != nil {
+			m.marks[name], m.marks[value] = 1, 1
+		}
+		last, at = at, end
+		view++
 	}
-	bit := m.view & 63
-	word := m.change.Keep[m.view>>6] >> bit
-	if stays = word&1 != 0; stays {
-		word = ^word
-	}
-	return stays, min(n, bits.TrailingZeros64(word), 64-bit)
+	m.met += view - m.view
+	m.last, m.at, m.view = last, at, view
 }
 
-// skip steps over n labels, or as many as there are.
+// leaveOut leaves out what stands from at to end.
+func (m *merger) leaveOut(at, end int) {
+	m.dst = append(m.dst, m.msg[m.copied:at]...)
+	m.copied = end
+}
+
+// skip steps over n labels, or as many as there are. All of them stay.
 func (m *merger) skip(n int) {
-	msg, at, left := m.msg, m.at, n
-	if m.v2 != nil {
-		for ; left > 0 && at < len(msg); left-- {
-			m.last = at
-			at = m.end(at)
-		}
+	left := n
+	for ; left > 0 && m.more(m.at); left-- {
+		m.last, m.at = m.at, m.end(m.at)
 	}
-	for ; left > 0 && m.v2 == nil && at+1 < len(msg) && msg[at] == v1Labels<<3|2; left-- {
-		m.last = at
-		if size := int(msg[at+1]); size < 0x80 {
-			at += 2 + size
-		} else {
-			at = m.end(at)
-		}
-	}
-	m.at = at
 	m.met += n - left
 	m.view += n - left
 }
@@ -187,20 +208,33 @@ func (m *merger) end(at int) int {
 		n, at, _ := shortUvarint(m.msg, at+1)
 		return at + int(n)
 	}
-	_, at, _ = shortUvarint(m.msg, at)
-	_, at, _ = shortUvarint(m.msg, at)
+	_, at = ref(m.msg, at)
+	_, at = ref(m.msg, at)
 	return at
 }
 
 // name is that of the label at at.
 func (m *merger) name(at int) []byte {
 	if m.v2 != nil {
-		ref, _, _ := shortUvarint(m.msg, at)
-		return m.v2.symbol(uint32(ref))
+		name, _ := ref(m.msg, at)
+		return m.v2.symbol(uint32(name))
 	}
 	n, at, _ := shortUvarint(m.msg, at+1)
 	name, _ := readLabel(m.msg[at : at+int(n)])
 	return name
+}
+
+// ref reads the ref at at of a push that has been checked, and says where it ends.
+func ref(b []byte, at int) (v uint64, end int) {
+	if b[at] < 0x80 {
+		return uint64(b[at]), at + 1
+	}
+	return longRef(b, at)
+}
+
+func longRef(b []byte, at int) (v uint64, end int) {
+	v, end, _ = longUvarint(b, at)
+	return v, end
 }
 
 // shortUvarint reads the varint at at, and says where it ends. It is for what rarely takes more than two bytes.

@@ -124,7 +124,8 @@ func (b *batchV1) rewrite(dst []byte, f *wire.Field, stamps []label, fate fate) 
 	}
 	dst, mark := wire.OpenMessage(dst, v1Series, most)
 	if fate.sorted {
-		m := merger{dst: dst, msg: f.Data, stamps: stamps, change: fate.change}
+		var m merger
+		m.dst, m.msg, m.stamps, m.change = dst, f.Data, stamps, fate.change
 		m.merge(&b.seats)
 		if !fate.unstale {
 			return wire.CloseMessage(append(m.dst, f.Data[m.copied:]...), mark)

@@ -297,11 +297,18 @@ func (b *batchV2) walkRest(series []byte, unstale bool, show func(stays []byte))
 // merge appends packed refs, which came sorted, as stamps and fate make them.
 func (b *batchV2) merge(dst, packed []byte, stamps []label, added int, fate fate) []byte {
 	dst, mark := wire.OpenMessage(dst, v2Refs, len(packed)+added)
-	m := merger{dst: dst, msg: packed, v2: b, stamps: stamps, change: fate.change}
+	var m merger
+	m.dst, m.msg, m.v2, m.stamps, m.change = dst, packed, b, stamps, fate.change
+	if m.change != nil && len(stamps) == 0 {
+		// Without stamps no wrong seat brings a label under another bit of Keep, which would mark what goes.
+		m.marks = b.marks
+	}
 	start := len(dst)
 	m.merge(&b.seats)
 	dst = append(m.dst, packed[m.copied:]...)
-	b.usePacked(dst[start:])
+	if m.marks == nil {
+		b.usePacked(dst[start:])
+	}
 	return wire.CloseMessage(dst, mark)
 }
 
