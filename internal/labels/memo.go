@@ -65,7 +65,8 @@ func NewMemo(entries int) *Memo {
 	}
 	m.spare.Store(int64(n))
 	for i := range m.index {
-		m.index[i].table.Store(newMemoTable(0, m.most))
+		// Each begins a little larger than the last, and so they do not grow all at once.
+		m.index[i].table.Store(newMemoTable(40+i, m.most))
 	}
 	return m
 }

@@ -7,7 +7,10 @@ import (
 )
 
 // placeBits are the bits of a slot in which a place stands. Above stand as many bits of the tag as there is room for.
-const placeBits = 22
+const (
+	placeBits = 22
+	placeMask = 1<<placeBits - 1
+)
 
 // What a slot has in it that leads nowhere.
 const (
@@ -30,7 +33,7 @@ type memoTable struct {
 
 // newMemoTable returns a table for so many entries and half as many again, but of no more slots than most.
 func newMemoTable(entries, most int) *memoTable {
-	return &memoTable{slots: make([]atomic.Uint32, min(max(entries*8/5, 32), most))}
+	return &memoTable{slots: make([]atomic.Uint32, min(max(entries*8/5, 64), most))}
 }
 
 // most is how many slots may be in use: the others end every search.
@@ -54,7 +57,7 @@ func (t *memoTable) first(tag Key) uint32 {
 		if s == empty {
 			return 0
 		}
-		if place := s ^ want; place < 1<<placeBits {
+		if place := s ^ want; place <= placeMask {
 			return place
 		}
 		if i++; i == len(t.slots) {
@@ -73,7 +76,7 @@ func (m *Memo) find(tag Key, out *Recalled) uint32 {
 			*out = Recalled{Labels: -1}
 			return 0
 		}
-		if place := s ^ want; place < 1<<placeBits && m.read(place, tag, out) {
+		if place := s ^ want; place <= placeMask && m.read(place, tag, out) {
 			return place
 		}
 		if i++; i == len(t.slots) {
@@ -115,7 +118,7 @@ func (m *Memo) rebuild(s *memoShard, t *memoTable) *memoTable {
 	}
 	live := 0
 	for i := range t.slots {
-		if m.page(t.slots[i].Load()&(1<<placeBits-1)) != nil {
+		if m.page(t.slots[i].Load()&placeMask) != nil {
 			live++
 		}
 	}
@@ -125,17 +128,38 @@ func (m *Memo) rebuild(s *memoShard, t *memoTable) *memoTable {
 // replace has s find by a table for as many entries as there are in t, by which it finds now. s.mu is held.
 func (m *Memo) replace(s *memoShard, t *memoTable, live int) *memoTable {
 	to := newMemoTable(live, m.most)
-	for i := range t.slots {
-		slot := t.slots[i].Load()
-		place := slot & (1<<placeBits - 1)
-		p := m.page(place)
-		if p == nil {
-			continue
+	room := to.most()
+	for rest := t.slots; len(rest) > 0; rest = rest[min(len(rest), Ahead):] {
+		// As in recallEach: the memory of many is waited for at once.
+		var slots [Ahead]uint32
+		var checks [Ahead]uint64
+		for i := range min(len(rest), Ahead) {
+			slots[i] = rest[i].Load()
+			if p := m.page(slots[i] & placeMask); p != nil {
+				checks[i] = p.entries[slots[i]&atMask].check.Load()
+			}
 		}
-		to.put(Key{p.entries[place&atMask].check.Load(), uint64(slot^place) << 32}, place)
+		for i, check := range checks {
+			if check != 0 && room > 0 {
+				to.insert(check, slots[i])
+				room--
+			}
+		}
 	}
+	to.used.Store(to.most() - room)
 	s.table.Store(to)
 	return to
+}
+
+// insert is put for a table that nobody else has yet, and which has room.
+func (t *memoTable) insert(check uint64, slot uint32) {
+	i := t.home(check)
+	for t.slots[i].Load() != empty {
+		if i++; i == len(t.slots) {
+			i = 0
+		}
+	}
+	t.slots[i].Store(slot)
 }
 
 // sweep has s lead to pages only that are there.
@@ -149,7 +173,7 @@ func (m *Memo) sweep(s *memoShard) {
 		if slot == empty || slot == gone {
 			continue
 		}
-		if m.page(slot&(1<<placeBits-1)) != nil {
+		if m.page(slot&placeMask) != nil {
 			live++
 			continue
 		}
