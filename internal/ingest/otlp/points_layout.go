@@ -62,20 +62,20 @@ const fewAttributes = 16
 
 func (l *layout) begin() { l.before, l.n, l.same, l.trees = l.n, 0, true, false }
 
-// add adds the KeyValue kv, whose field has so many bytes and ends at end.
-func (l *layout) add(kv []byte, start, end int, from ingest.Lender) error {
+// add adds the KeyValue kv, whose field stands from start to end. Not fresh: it is that which stood in its place before.
+func (l *layout) add(kv []byte, start, end int, from ingest.Lender) (fresh bool, err error) {
 	if l.n == len(l.list) {
-		if err := reserve(&l.list, from, 1); err != nil {
-			return err
+		if err = reserve(&l.list, from, 1); err != nil {
+			return false, err
 		}
 		l.list = append(l.list, pointAttr{})
 	}
 	a := &l.list[l.n]
 	// Mostly a point differs from the one before in one attribute, or in two: then the others need not be read again.
-	if !bytes.Equal(kv, a.kv) {
+	if fresh = !bytes.Equal(kv, a.kv); fresh {
 		name, empty := a.name, a.empty()
-		if err := a.read(kv); err != nil {
-			return err
+		if err = a.read(kv); err != nil {
+			return true, err
 		}
 		a.kv, a.summed = kv, false
 		l.same = l.same && empty == a.empty() && bytes.Equal(name, a.name)
@@ -83,7 +83,7 @@ func (l *layout) add(kv []byte, start, end int, from ingest.Lender) error {
 	l.trees = l.trees || a.kind == isArray || a.kind == isMap
 	a.start, a.end, a.text = start, end, ""
 	l.n++
-	return nil
+	return fresh, nil
 }
 
 // end is called when all attributes have been added. It finds out which are doubled and which are stamped.
@@ -158,7 +158,7 @@ func (l *layout) read(msg []byte, num int32, from ingest.Lender) error {
 		if rest = field(rest, &f); f.Num != num {
 			continue
 		}
-		if err := l.add(f.Data, start, len(msg)-len(rest), from); err != nil {
+		if _, err := l.add(f.Data, start, len(msg)-len(rest), from); err != nil {
 			return err
 		}
 	}

@@ -206,13 +206,15 @@ func (p *points) addAttributes(s *ingest.Series, msg []byte, num int32) (key lab
 	l.begin()
 	var f wire.Field
 	for rest := msg; len(rest) > 0; {
+		from := rest
 		if rest = field(rest, &f); f.Num != num {
 			continue
 		}
-		if _, err = p.walker.walk(f.Data, keyValue, 0); err != nil {
-			return key, 0, err
+		fresh, err := l.add(f.Data, 0, 0, p.lender)
+		if err == nil && fresh && (len(from) < 9 || plain(from) != len(from)-len(rest)) {
+			_, err = p.walker.walk(f.Data, keyValue, 0)
 		}
-		if err = l.add(f.Data, 0, 0, p.lender); err != nil {
+		if err != nil {
 			return key, 0, err
 		}
 	}
