@@ -16,6 +16,8 @@ type model struct {
 	t       *Table
 	steps   []byte
 	now     Minute
+	runs    [][]labels.Key // what came together: see newRun
+	serials uint64
 	serial  uint32
 	entries map[labels.Key]*modelEntry
 	outputs map[labels.Key]*modelOutput
@@ -101,7 +103,7 @@ func (m *model) released(ref, weight uint32) {
 // run takes all steps and then lets everything be forgotten.
 func (m *model) run() {
 	for len(m.steps) > 0 {
-		switch m.roll(13) {
+		switch m.roll(16) {
 		case 0, 1, 2, 3:
 			m.update()
 		case 4, 5:
@@ -112,6 +114,10 @@ func (m *model) run() {
 			m.at()
 		case 12:
 			m.claim()
+		case 13:
+			m.newRun()
+		case 14, 15:
+			m.probeRuns()
 		case 8:
 			m.lookup()
 		case 9:
@@ -209,10 +215,69 @@ func (m *model) same(got *Entry, want *modelEntry) {
 
 func (m *model) probe() {
 	keys := make([]labels.Key, m.roll(40))
-	want := 0
 	for i := range keys {
 		keys[i] = m.key()
-		if m.entryLives(keys[i]) {
+	}
+	m.probeAll(keys)
+}
+
+// newRun has up to three senders come with series that nobody has sent, at once, so that they stand between each other's. It
+// begins another where the one before is forgotten, and in its holes.
+func (m *model) newRun() {
+	runs := make([][]labels.Key, 1+m.roll(3))
+	for range 1 + m.roll(200) {
+		one := m.roll(len(runs))
+		m.serials++
+		k := m.t.cut(keyOf(1<<20 + m.serials))
+		if !m.entryLives(k) && m.roll(16) > 0 { // some of a run are refused
+			m.store(k)
+		}
+		runs[one] = append(runs[one], k)
+	}
+	if m.runs = append(m.runs, runs...); len(m.runs) > 8 {
+		m.runs = m.runs[len(m.runs)-8:]
+	}
+}
+
+// store stores k, which is not there, if there is room.
+func (m *model) store(k labels.Key) {
+	m.t.Update(k, m.now, func(got *Entry, found bool) bool {
+		if found {
+			m.tb.Fatalf("minute %d: a key that is new is found", m.now)
+		}
+		m.serial++
+		e := &modelEntry{Entry: Entry{Ref: m.serial, Last: m.serial}, touch: m.now}
+		e.Set(Counted, m.serial&(1<<valueBits-1), 1)
+		m.entries[k], m.owed[e.Ref] = e, debt{k, e.Value(), false}
+		got.Ref, got.Last = e.Ref, e.Last
+		got.Set(e.Kind(), e.Value(), 1)
+		return true
+	})
+}
+
+// probeRuns is pushes of what came in a run before: in that order, from some place on, some of it left out, or sent twice.
+func (m *model) probeRuns() {
+	if len(m.runs) == 0 {
+		return
+	}
+	var keys []labels.Key
+	for range 1 + m.roll(3) {
+		run := m.runs[m.roll(len(m.runs))]
+		run = run[m.roll(len(run)+1):]
+		skips := m.roll(8) == 0
+		for _, k := range run {
+			if !skips || m.roll(4) > 0 {
+				keys = append(keys, k)
+			}
+		}
+	}
+	m.probeAll(keys)
+}
+
+func (m *model) probeAll(keys []labels.Key) {
+	want := 0
+	for _, k := range keys {
+		if m.entryLives(k) {
 			want++
 		}
 	}

@@ -89,7 +89,11 @@ func (s *shard) probe(t *Table, keys []labels.Key, order []uint32, visit func(i 
 
 // window is how many places are looked at before the index is asked: the series of pushes that came together for the first time
 // stand between each other's.
-const window = 4
+const (
+	window = 8
+	// maxJumps is how many keys in a row are looked for elsewhere, one by one, before there is no order to be seen in them.
+	maxJumps = 2
+)
 
 // seek finds the places of those of keys that some names, -1 where there is none.
 //
@@ -98,23 +102,23 @@ const window = 4
 // behind that either there is no order, and what is missing is looked up together.
 func (s *shard) seek(t *Table, keys []labels.Key, some []uint32, found *[ahead]int32) {
 	var missing [ahead]uint8
-	missed, inOrder, next, places := 0, true, s.next, s.places()
+	missed, jumps, next, places := 0, 0, s.next, s.places()
 	for j, i := range some {
 		if next >= places {
 			next = 0 // who has sent all begins again
 		}
 		k, n := t.cut(keys[i]), next
-		switch r := s.at(n); {
-		case r.key == k && r.value.stamp != 0:
-			inOrder = true
-		case !inOrder:
+		if r := s.at(n); r.key == k && r.value.stamp != 0 {
+			jumps = 0
+		} else if jumps == maxJumps {
 			missing[missed] = uint8(j)
 			missed++
 			continue
-		default:
-			if n = s.near(n+1, k); n < 0 {
-				n, inOrder = s.find(k), false
-			}
+		} else if n = s.near(n+1, k); n >= 0 {
+			jumps = 0
+		} else {
+			n = s.find(k)
+			jumps++
 		}
 		if found[j] = int32(n); n >= 0 {
 			next = n + 1

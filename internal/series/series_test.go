@@ -277,6 +277,21 @@ func TestPanicLeavesTableUsable(t *testing.T) {
 	}
 }
 
+// TestPanicInAnIdleEntry has an entry that is idle be made anew and its visitor fail: it is not there after that.
+func TestPanicInAnIdleEntry(t *testing.T) {
+	tab := New(Options{MaxEntries: 10, Shards: 1})
+	tab.Update(keyOf(1), 225, counted)
+	tab.Update(keyOf(2), 241, counted) // a minute that is written as a small number
+	mustPanic(t, "boom", func() { tab.Update(keyOf(1), 246, func(*Entry, bool) bool { panic("boom") }) })
+	if _, found := get(tab, keyOf(1), 246); found {
+		t.Error("what nobody has kept is there")
+	}
+	tab.Sweep(246)
+	if err := sound(tab, 1, 0); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestKeyBits(t *testing.T) {
 	tab := New(Options{MaxEntries: 10_000, KeyBits: 8})
 	for i := range 10_000 {
@@ -345,26 +360,27 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
+// TestMemory holds entries to their bound at any size, and to less on average: an index is as full as it happens to be.
 func TestMemory(t *testing.T) {
-	const most = 50
+	const n, most, average = 1_000_000, 39.5, 38.0
 	before := heap()
-	tab, n := New(Options{MaxEntries: 1_000_000}), 0
-	f := func(entries int) {
-		t.Helper()
-		for ; n < entries; n++ {
-			tab.Update(keyOf(uint64(n)), 0, counted)
+	tab, sum, sizes := New(Options{MaxEntries: n}), 0.0, 0
+	for i := range n {
+		tab.Update(keyOf(uint64(i)), 0, counted)
+		if at := i + 1; at >= n/2 && at%(n/50) == 0 {
+			each := float64(tab.Bytes()) / float64(at)
+			if sum, sizes = sum+each, sizes+1; each > most {
+				t.Errorf("%d entries take %.1f bytes each, want %v at most", at, each, most)
+			}
 		}
-		used := heap() - before
-		if used > most*n || tab.Bytes() > used+1<<20 || tab.Bytes() < used-1<<20 {
-			t.Errorf("%d entries: %d bytes on the heap, which Bytes has as %d: want %d at most", n, used, tab.Bytes(), most*n)
-		}
-		t.Logf("%d entries: %.1f bytes each", n, float64(used)/float64(n))
 	}
-	// Between two sizes of its arrays a shard is as full as it happens to be.
-	f(600_000)
-	f(700_000)
-	f(900_000)
-	f(1_000_000)
+	t.Logf("%.2f bytes each on average", sum/float64(sizes))
+	if sum > average*float64(sizes) {
+		t.Errorf("%.2f bytes each on average, want %v at most", sum/float64(sizes), average)
+	}
+	if used := heap() - before; tab.Bytes() > used+1<<20 || tab.Bytes() < used-1<<20 {
+		t.Errorf("%d bytes on the heap, which Bytes has as %d", used, tab.Bytes())
+	}
 }
 
 // TestOutputMemory holds outputs to their bound at any size: what rules change takes an entry and an output.
@@ -378,6 +394,84 @@ func TestOutputMemory(t *testing.T) {
 		}
 	}
 	t.Logf("%d outputs: %.1f bytes each", n, float64(tab.Bytes())/n)
+}
+
+// TestHolesAreClosed has one of three entries live on among those that are gone: what is left moves together, and is found there.
+func TestHolesAreClosed(t *testing.T) {
+	const n = 60_000
+	tab := filled(t, n)
+	full := tab.Bytes()
+	var keys []labels.Key
+	for i := 0; i < n; i += 3 {
+		keys = append(keys, keyOf(uint64(i)))
+	}
+	tab.Probe(keys, 15, func(int, *Entry) {})
+	for range tab.Shards() {
+		tab.Sweep(30)
+	}
+	if err := sound(tab, len(keys), 0); err != nil {
+		t.Error(err)
+	}
+	if got := tab.Bytes(); got > full*11/20 {
+		t.Errorf("a third of the entries takes %d bytes, all took %d", got, full)
+	}
+	seen := 0
+	tab.Probe(keys, 30, func(int, *Entry) { seen++ })
+	if seen != len(keys) {
+		t.Errorf("%d of %d are found where they have moved to", seen, len(keys))
+	}
+}
+
+// TestHolesAreFilled has a run of entries come where another has gone: it stands there in its order, and takes no memory.
+func TestHolesAreFilled(t *testing.T) {
+	const n, run = 20_000, 6_000
+	tab := New(Options{MaxEntries: n, Shards: 1})
+	store := func(from, to int, now Minute) {
+		for i := from; i < to; i++ {
+			tab.Update(keyOf(uint64(i)), now, counted)
+		}
+	}
+	store(0, n-run, 0)
+	store(0, 4_000, 15) // between them run is idle
+	store(4_000+run, n-run, 15)
+	before := tab.Bytes()
+	tab.Sweep(30)
+	store(n, n+run, 30)
+	s := &tab.entries[0]
+	first := s.find(keyOf(n))
+	for i := range run {
+		if at := s.find(keyOf(uint64(n + i))); at != first+i {
+			t.Fatalf("number %d of the run stands in place %d, want %d", i, at, first+i)
+		}
+	}
+	if after := tab.Bytes(); first != 4_000 || after > before+8<<10 {
+		t.Errorf("the run begins in place %d, want 4000; %d bytes, before it %d", first, after, before)
+	}
+}
+
+// TestShardIsFull has a shard refuse what its index cannot name.
+func TestShardIsFull(t *testing.T) {
+	tab := New(Options{MaxEntries: 100, Shards: 1})
+	tab.most = 2
+	for i, want := range []bool{true, true, false} {
+		k := keyOf(uint64(i))
+		entry := tab.Update(k, 0, counted)
+		if _, output := tab.Route(k, 0, func(*Output, bool) {}); entry != want || output != want {
+			t.Errorf("number %d: entry=%v, output=%v, want %v", i, entry, output, want)
+		}
+	}
+	if tab.Len() != 4 {
+		t.Errorf("%d in the table, want 4", tab.Len())
+	}
+	f := func(shards, want int) {
+		t.Helper()
+		if got := New(Options{Shards: shards}).most; got != want {
+			t.Errorf("%d shards have %d places each, want %d", shards, got, want)
+		}
+	}
+	f(64, maxPlaces)
+	f(256, maxPlaces)
+	f(1024, 1<<22)
 }
 
 func TestMemoryComesBack(t *testing.T) {

@@ -25,7 +25,9 @@ func (m *meter) now() int64 {
 func (m *meter) start()         { m.from = m.now() }
 func (m *meter) stop(items int) { m.nanos, m.items = m.nanos+m.now()-m.from, m.items+items }
 
-func (m *meter) report(b *testing.B) { b.ReportMetric(float64(m.nanos)/float64(m.items), "cpu-ns/series") }
+func (m *meter) report(b *testing.B) {
+	b.ReportMetric(float64(m.nanos)/float64(m.items), "cpu-ns/series")
+}
 
 // pushes calls f with where each next push begins, of a table of n series that come again and again.
 func pushes(b *testing.B, n int, f func(at int, now Minute)) {
