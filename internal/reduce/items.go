@@ -36,7 +36,8 @@ func (p *Push) item(set *labels.Set) (*labels.Change, ingest.Verdict) {
 	return res.Change, ingest.Pass
 }
 
-// repeats is Reducer.Repeats. Limits of labels look at all of them, and what a rule took in vain is counted each time.
+// repeats is Reducer.Repeats. Limits of labels look at all of them, and what a rule took in vain is counted each time. An item
+// that is not shown is not counted for Spent either: no rule runs on it.
 func (p *Push) repeats() bool { return p.alike }
 
 // refuseItem refuses one item that is no series. What is said of it is said now: it cannot be looked at later.

@@ -139,7 +139,7 @@ func (w *itemWriter) known(msg []byte) (gone []int32, ok bool) {
 // remember notes that c is what becomes of all items like msg, which is seen as set.
 func (w *itemWriter) remember(msg []byte, c *labels.Change) error {
 	k, attrs := &w.kin, &w.attrs
-	if c != nil && len(c.Add)+len(c.Move) > 0 || len(k.tree)+maxSteps > maxTree {
+	if len(k.tree)+maxSteps > maxTree {
 		return nil
 	}
 	err := reserve(&k.tree, w.lender, maxSteps)

@@ -206,9 +206,26 @@ func TestKindredIsBounded(t *testing.T) {
 	drop := `[{action: labeldrop, regex: none}]`
 	f(drop, 256<<10, func(i int) []byte { return attr(9, fmt.Sprint("a", i), "v") })
 	f(drop, 256<<10, func(i int) []byte {
-		return slices.Concat(attr(9, "same", "v"), attr(9, fmt.Sprint("a", i), "v"), attr(9, "same", "v"))
+		return slices.Concat(attr(9, fmt.Sprint("a", i%16), "v"), attr(9, fmt.Sprint("b", i/16%16), "v"), attr(9, fmt.Sprint("c", i/256), "v"))
 	})
 	f(`[{action: drop, source_labels: [a], regex: none}]`, 256<<10, func(i int) []byte { return attr(9, "a", fmt.Sprint(i)) })
+}
+
+// TestKindredOfManyNames: no item is compared with more than a few others.
+func TestKindredOfManyNames(t *testing.T) {
+	f := func(names, want int) {
+		t.Helper()
+		var items []byte
+		for i := range 2 * names {
+			items = append(items, sub(2, spanIDs, sub(5, []byte("GET /")), attr(9, fmt.Sprint("a", i%names), "v"))...)
+		}
+		c := &itemCase{rules: reducetest.Rules(t, `[{action: labeldrop, regex: a}]`)}
+		if asked, _, _ := c.kindred(t, "traces", sub(1, sub(2, items))); asked != want {
+			t.Errorf("%d names, twice each: asked %d times, want %d", names, asked, want)
+		}
+	}
+	f(16, 16)
+	f(17, 18)
 }
 
 // TestKindredOfManyAttributes: an item with more attributes than are followed is asked about each time.
@@ -268,6 +285,12 @@ func TestKindredOfTitles(t *testing.T) {
 	c := &itemCase{rules: reducetest.Rules(t, `[{action: drop, source_labels: [__name__], regex: no}]`)}
 	if asked, _, _ := c.kindred(t, "traces", raw); asked != 4 {
 		t.Errorf("asked %d times, want 4: of GET and PUT once, of what is dropped each time", asked)
+	}
+	// A name is a label as others are: a span without one is another kind of span, and not a plain one.
+	bare := sub(2, spanIDs, attr(9, "a", "v"))
+	c.rules = reducetest.Rules(t, `[{action: labeldrop, regex: a}]`)
+	if asked, _, _ := c.kindred(t, "traces", sub(1, sub(2, bare, span("GET"), span("PUT"), bare, span("")))); asked != 4 {
+		t.Errorf("asked %d times, want 4: of what has a name once", asked)
 	}
 }
 
