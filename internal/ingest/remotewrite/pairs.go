@@ -25,25 +25,24 @@ type pair struct {
 const pairBytes = int(unsafe.Sizeof(pair{}))
 
 // takeKnown is takeSeries for a series as senders write it: labels in order, none of them empty and none overwritten by a stamp,
-// then samples and what is said of the metric. It does nothing and reports false where a series is anything else.
+// then samples and what is said of the metric. It does nothing and reports false where a series is anything else. s is zeroed.
 func (b *batchV2) takeKnown(series []byte, s *ingest.Series) bool {
 	if len(series) == 0 || series[0] != v2Refs<<3|2 {
 		return false
 	}
-	size, l := wire.Uvarint(series[1:])
-	if l <= 0 || size > uint64(len(series)-1-l) {
+	size, at, ok := shortUvarint(series, 1)
+	if !ok || size > uint64(len(series)-at) {
 		return false
 	}
-	sum, n, ok := b.sum(series[1+l : 1+l+int(size)])
+	end := at + int(size)
+	sum, n, ok := b.sum(series[at:end])
 	if !ok || n > maxLabels {
 		return false
 	}
-	made := ingest.Series{Sorted: true, Weight: 1, First: math.MaxInt64, Last: math.MinInt64}
+	s.Sorted, s.Weight, s.First, s.Last = true, 1, math.MaxInt64, math.MinInt64
 	var m metadata
-	if !m.takeRest(series[1+l+int(size):], &made) {
-		return false
-	}
-	if int(m.help) >= b.symbols || int(m.unit) >= b.symbols {
+	if !m.takeRest(series[end:], s) || int(m.help) >= b.symbols || int(m.unit) >= b.symbols {
+		*s = ingest.Series{}
 		return false
 	}
 	if m.said() {
@@ -51,11 +50,10 @@ func (b *batchV2) takeKnown(series []byte, s *ingest.Series) bool {
 	}
 	h := b.reducer.Keys
 	h.BeginWith(sum)
-	made.Key, _ = h.End()
-	*s = made
+	s.Key, _ = h.End()
 	b.most = max(b.most, n)
-	b.count.Samples += int(made.Items)
-	b.count.Items += int(made.Items)
+	b.count.Samples += int(s.Items)
+	b.count.Items += int(s.Items)
 	return true
 }
 
@@ -67,6 +65,15 @@ func (m *metadata) takeRest(rest []byte, made *ingest.Series) bool {
 		if p, n, ok := firstSample(rest); ok {
 			p.addTo(made)
 			rest = rest[n:]
+			continue
+		}
+		if len(rest) > 1 && rest[0] == v2Metadata<<3|2 && rest[1] < 0x80 && int(rest[1]) <= len(rest)-2 {
+			// The common case of the code below.
+			end := 2 + int(rest[1])
+			if !m.readPlain(rest[2:end]) {
+				return false
+			}
+			rest = rest[end:]
 			continue
 		}
 		var err error
@@ -87,9 +94,9 @@ func (m *metadata) takeRest(rest []byte, made *ingest.Series) bool {
 // readPlain is read for metadata of nothing but fields that it knows.
 func (m *metadata) readPlain(msg []byte) bool {
 	for len(msg) > 1 {
-		v, l := uint64(msg[1]), 1
+		v, end, ok := uint64(msg[1]), 2, true
 		if v >= 0x80 {
-			if v, l = wire.Uvarint(msg[1:]); l <= 0 {
+			if v, end, ok = longUvarint(msg, 1); !ok {
 				return false
 			}
 		}
@@ -103,7 +110,7 @@ func (m *metadata) readPlain(msg []byte) bool {
 		default:
 			return false
 		}
-		msg = msg[1+l:]
+		msg = msg[end:]
 	}
 	return len(msg) == 0
 }
@@ -123,6 +130,9 @@ func (b *batchV2) sum(packed []byte) (sum labels.Key, n int, ok bool) {
 		if at < len(packed) && packed[at] < 0x80 {
 			value = uint64(packed[at])
 			at++
+		} else if at+1 < len(packed) && packed[at+1] < 0x80 {
+			value = uint64(packed[at]&0x7f) | uint64(packed[at+1])<<7
+			at += 2
 		} else if value, at, ok = longUvarint(packed, at); !ok {
 			return sum, n, false
 		}
@@ -153,9 +163,11 @@ func startOf(s []byte) uint64 {
 	if len(s) >= 8 {
 		return binary.BigEndian.Uint64(s)
 	}
-	var b [8]byte
-	copy(b[:], s)
-	return binary.BigEndian.Uint64(b[:])
+	v := uint64(0)
+	for i, c := range s {
+		v |= uint64(c) << (56 - 8*i)
+	}
+	return v
 }
 
 // learn makes p say what the label of name and value adds.
@@ -175,7 +187,9 @@ func (b *batchV2) learn(p *pair, name, value uint32) bool {
 		return false
 	}
 	p.name = name + 1
-	b.pairs[name].order = startOf(n)
+	if q := &b.pairs[name]; q.order == 0 {
+		q.order = startOf(n)
+	}
 	return true
 }
 
