@@ -61,7 +61,7 @@ func (b *batch) walk(c ingest.Content) (err error) {
 		b.items, err = w.traces(b.proto, &b.survey)
 	case b.signal.signal == ingest.Metrics && c.Reducer != nil && c.Reducer.Judge != nil:
 		if b.prepared, err = newPoints(b.proto, c.Reducer, ingest.Lender{Charge: c.Charge, Stock: c.Stock}); err == nil {
-			b.items, w = len(b.prepared.at), b.prepared.walker
+			b.items, w = b.prepared.items, b.prepared.walker
 		}
 	default:
 		b.items, err = w.walk(b.proto, b.signal.request, 0)

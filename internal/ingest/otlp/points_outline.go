@@ -14,7 +14,8 @@ type points struct {
 	resources []pointResource // every ResourceMetrics
 	scopes    []pointScope
 	metrics   []pointMetric
-	at        []pointAt
+	items     int
+	at        []pointAt // nil if nobody asks about points
 
 	// series are what the push says of each of at and then the Reducer. Nil: nothing.
 	series []ingest.Series
@@ -108,10 +109,7 @@ func same(a, b []byte) bool { return len(a) > 0 && &a[0] == &b[0] }
 
 // outline checks the push, but for the points that count, and notes where everything stands. It counts as walker does.
 func (p *points) outline(push []byte) (err error) {
-	// A guess, so that there is little to grow: a point has some hundred bytes, and a metric some points.
-	if err = reserve(&p.at, p.lender, len(push)/256); err != nil {
-		return err
-	}
+	// A guess, so that there is little to grow: a metric has some points, of some hundred bytes.
 	if err = reserve(&p.metrics, p.lender, len(push)/1024); err != nil {
 		return err
 	}
@@ -254,7 +252,7 @@ func (s *pointScope) read(msg []byte) {
 }
 
 func (p *points) addMetric(msg []byte) (err error) {
-	m := pointMetric{msg: msg, scope: len(p.scopes), from: len(p.at)}
+	m := pointMetric{msg: msg, scope: len(p.scopes), from: p.items}
 	w := &p.walker
 	holds := scalar // what m.data is
 	for rest := msg; len(rest) > 0; {
@@ -283,10 +281,10 @@ func (p *points) addMetric(msg []byte) (err error) {
 		}
 	}
 	m.kind = messages[holds].sub[1]
-	if err = p.addPoints(m.data); err != nil {
+	if err = p.count(m.data); err != nil {
 		return err
 	}
-	if m.to = len(p.at); m.from == m.to {
+	if m.to = p.items; m.from == m.to {
 		return nil
 	}
 	if err = reserve(&p.metrics, p.lender, 1); err != nil {
@@ -296,11 +294,15 @@ func (p *points) addMetric(msg []byte) (err error) {
 	return nil
 }
 
-// addPoints adds the points in data, which are the next metric's.
-func (p *points) addPoints(data []byte) (err error) {
-	w, metric := &p.walker, int32(len(p.metrics))
+// count counts the points in data.
+func (p *points) count(data []byte) (err error) {
+	w, before := &p.walker, p.items
 	for rest := data; len(rest) > 0; {
-		offset := len(data) - len(rest)
+		if n, size := alike(rest, 1<<3|byte(wire.Bytes)); n > 0 {
+			p.items += n
+			rest = rest[size:]
+			continue
+		}
 		if rest, err = w.next(rest); err != nil {
 			return err
 		}
@@ -310,13 +312,30 @@ func (p *points) addPoints(data []byte) (err error) {
 		if w.field.Type != wire.Bytes {
 			return errNotSub
 		}
-		if err = reserve(&p.at, p.lender, 1); err != nil {
-			return err
-		}
-		w.holders++
-		p.at = append(p.at, pointAt{offset: offset, metric: metric})
+		p.items++
 	}
+	w.holders += p.items - before
 	return nil
+}
+
+// alike is how many fields at the start of msg have this tag of one byte, which is of Bytes, and a length of one or two, and how
+// many bytes they take.
+func alike(msg []byte, tag byte) (fields, size int) {
+	for ; size+1 < len(msg) && msg[size] == tag; fields++ {
+		n, next := int(msg[size+1]), size+2
+		if n >= 0x80 {
+			if next == len(msg) || msg[next] >= 0x80 {
+				break
+			}
+			n = n&0x7f | int(msg[next])<<7
+			next++
+		}
+		if n > len(msg)-next {
+			break
+		}
+		size = next + n
+	}
+	return fields, size
 }
 
 // pointsOf is what points field num of a metric holds; scalar if it holds none.

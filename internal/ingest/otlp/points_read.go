@@ -23,7 +23,10 @@ type waiting struct {
 // The attributes of most points have come before, with other points or in other pushes. labels.Memo remembers what they add to
 // a key by the bytes that they are. It knows only what was well formed, so these need not be walked.
 func (p *points) read(r *ingest.Reducer) (err error) {
-	series, full := r.Room(len(p.at))
+	if err = reserve(&p.at, p.lender, p.items); err != nil {
+		return err
+	}
+	series, full := r.Room(p.items)
 	if full != nil {
 		return full
 	}
@@ -40,7 +43,7 @@ func (p *points) read(r *ingest.Reducer) (err error) {
 		s := &p.scopes[i]
 		sum := p.bare.Plus(p.sumOfScope(s))
 		for i := s.from; i < s.to; i++ {
-			if err = p.readMetric(&p.metrics[i], sum, &w); err != nil {
+			if err = p.readMetric(i, sum, &w); err != nil {
 				return err
 			}
 		}
@@ -48,22 +51,24 @@ func (p *points) read(r *ingest.Reducer) (err error) {
 	return p.lookUp(&w)
 }
 
-// readMetric reads the points of m, of whose keys sum is a part.
-func (p *points) readMetric(m *pointMetric, sum labels.Key, w *waiting) (err error) {
+// readMetric reads the points of metric number, of whose keys sum is a part.
+func (p *points) readMetric(number int, sum labels.Key, w *waiting) (err error) {
+	m := &p.metrics[number]
 	if len(m.name) > 0 {
 		sum = sum.Plus(p.keys.Sum(labels.Own, metricLabel, m.name))
 	}
-	i := m.from
 	var f wire.Field
 	for rest := m.data; len(rest) > 0; {
+		offset := len(m.data) - len(rest)
 		if rest = field(rest, &f); f.Num != 1 {
 			continue
 		}
+		i := len(p.at)
+		p.at = append(p.at, pointAt{offset: offset, metric: int32(number)})
 		p.series[i].Key = sum
 		if err = p.readPoint(f.Data, m.kind, i, w); err != nil {
 			return err
 		}
-		i++
 	}
 	return nil
 }
@@ -138,26 +143,6 @@ func (p *points) readPoint(msg []byte, k kind, i int, w *waiting) (err error) {
 		}
 	}
 	return err
-}
-
-// alike is how many fields at the start of msg have this tag of one byte, which is of Bytes, and a length of one or two, and how
-// many bytes they take.
-func alike(msg []byte, tag byte) (fields, size int) {
-	for ; size+1 < len(msg) && msg[size] == tag; fields++ {
-		n, next := int(msg[size+1]), size+2
-		if n >= 0x80 {
-			if next == len(msg) || msg[next] >= 0x80 {
-				break
-			}
-			n = n&0x7f | int(msg[next])<<7
-			next++
-		}
-		if n > len(msg)-next {
-			break
-		}
-		size = next + n
-	}
-	return fields, size
 }
 
 // lookUp adds to the keys of the points that wait what their attributes add.

@@ -16,7 +16,7 @@ import (
 func newPoints(push []byte, r *ingest.Reducer, from ingest.Lender) (*points, error) {
 	p := &points{lender: from, keys: r.Keys}
 	err := p.outline(push)
-	if err == nil && r.Judge != nil && len(p.at) > 0 {
+	if err == nil && r.Judge != nil && p.items > 0 {
 		err = p.read(r)
 	}
 	return p, err
@@ -99,14 +99,14 @@ func (p *points) leaveOut() {
 		}
 		m.from = n
 		if p.series != nil {
+			copy(p.at[n:], p.at[from:to])
 			copy(p.series[n:], p.series[from:to])
 		}
-		n += copy(p.at[n:], p.at[from:to])
+		n += to - from
 		m.to = n
 	}
-	p.at = p.at[:n]
 	if p.series != nil {
-		p.series = p.series[:n]
+		p.at, p.series = p.at[:n], p.series[:n]
 	}
 }
 
