@@ -104,12 +104,18 @@ func TestMemo(t *testing.T) {
 	}
 }
 
-// Tags that differ in one word only are different, and those of zeros are like others.
-func TestMemoComparesAllOfATag(t *testing.T) {
+// Tags that differ in one bit of what an entry has of them are different, and those of zeros are like others.
+func TestMemoComparesTags(t *testing.T) {
 	h := remembering(100)
-	tags := []Key{{}, {0, 1 << 63}, {0, 1 << countBits}, {1 << 63, 0}, {2, 0}, {^uint64(0), ^uint64(0)}}
+	tags := []Key{{}, {0, 1 << 31}, {0, 1 << countBits}, {1 << 63, 0}, {2, 0}, {^uint64(0), ^uint64(0)}}
+	first, _, _ := series(h, 0)
+	h.Learn(first, Key{}, 0)
 	for i, tag := range tags {
 		push := *h
+		if _, n := recall(&push, first); n < 0 {
+			t.Fatal("what was learned first is not known")
+		}
+		// What comes now is looked for where nothing stands yet, too.
 		if k, n := recall(&push, tag); n >= 0 {
 			t.Errorf("%x is known before it was learned: %x", tag, k)
 		}
@@ -231,6 +237,8 @@ func TestMemoGivesRuns(t *testing.T) {
 	h = remembering(1 << 14)
 	for i := range 10 * pageEntries {
 		pass(t, h, []int{i})
+		tag, key, labels := series(h, i)
+		h.Learn(tag, key, labels) // as another push does that has met it at the same time
 	}
 	if pages := len(h.memo.pages) - 1 - int(h.memo.spare.Load()); pages != 10 {
 		t.Errorf("%d pages hold what has room in 10", pages)
@@ -274,9 +282,12 @@ func TestMemoForgets(t *testing.T) {
 	all := upTo(n)
 	pass(t, h, all)
 	learned := make([]int, n) // when, in minutes
-	for minute := 1; minute < 24; minute++ {
+	sum := 0
+	const minutes = 24
+	for minute := 1; minute <= minutes; minute++ {
+		free := h.memo.spare.Load()
 		h.memo.Forget()
-		was := 0
+		was, most := 0, int(h.memo.spare.Load()-free)*pageEntries
 		for _, i := range all {
 			push := *h
 			tag, key, labels := series(h, i)
@@ -290,14 +301,18 @@ func TestMemoForgets(t *testing.T) {
 			push.Learn(tag, key, labels)
 			learned[i] = minute
 		}
-		if was < n/memoShards/2 || was > n/memoShards*2 {
-			t.Errorf("minute %d: %d of %d were forgotten, want about a sixteenth", minute, was, n)
+		if was < n/memoShards/2 || was > n/memoShards*2 || was > most {
+			t.Errorf("minute %d: %d of %d were forgotten, want about a sixteenth, and no more than %d", minute, was, n, most)
 		}
+		sum += was
+	}
+	if most := n * minutes / h.memo.Shards() * 5 / 4; sum > most {
+		t.Errorf("%d were forgotten in %d minutes, want %d: each of %d once in %d", sum, minutes, most, n, h.memo.Shards())
 	}
 	for range h.memo.Shards() {
 		h.memo.Forget()
 	}
-	if h.memo.Bytes() > 16<<10 {
+	if h.memo.Bytes() > 16<<10 || h.memo.open.Load() != nil {
 		t.Errorf("%d bytes are kept of nothing", h.memo.Bytes())
 	}
 }
