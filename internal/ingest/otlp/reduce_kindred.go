@@ -66,7 +66,7 @@ type wayEnd struct{ from, to int32 }
 const (
 	// maxSteps is how many attributes an item may have to be known.
 	maxSteps = 64
-	// maxTree is how many steps are remembered, which are 48 KiB, and maxSiblings how many in one place.
+	// maxTree is how many steps are remembered, which are 40 KiB, and maxSiblings how many in one place.
 	maxTree     = 1024
 	maxSiblings = 16
 )
