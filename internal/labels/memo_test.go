@@ -348,6 +348,16 @@ func TestMemoForgetsUnderAPush(t *testing.T) {
 	}
 }
 
+// Every place of the largest Memo that there may be has room in a slot.
+func TestMemoPlaces(t *testing.T) {
+	m := NewMemo(1 << 30)
+	p := memoPage{number: uint32(len(m.pages) - 1)}
+	tag, place := Key{^uint64(0), ^uint64(0)}, p.place(pageEntries-1)
+	if slot := slotOf(tag, place); slot&placeMask != place || place < 4<<20-1<<14 {
+		t.Errorf("the slot of place %x is %x", place, slot)
+	}
+}
+
 func TestMemoBytes(t *testing.T) {
 	for _, n := range []int{30_000, 80_000} {
 		var before, after runtime.MemStats

@@ -78,13 +78,14 @@ func (m *Memo) read(place uint32, tag Key, out *Recalled) bool {
 	return p != nil && p.read(place&atMask, tag, out)
 }
 
-// memoCursor is where a push is in a Memo. It remembers places, not pages: what has been forgotten is not found.
+// memoCursor is where a push is in a Memo. What it reads it remembers by place, not by page: what has been forgotten is not
+// found.
 type memoCursor struct {
 	at    uint32 // the place after what was found last. There is nothing at 0.
 	other uint32 // the same, where it was before it jumped
 	lost  uint32 // how many in a row stood at neither
 
-	filling   *memoPage // in which the places from next to end are the push's
+	filling   *memoPage // in which the places from next to end are the push's. Written to only while it is there.
 	next, end uint32
 	learned   uint32
 }
@@ -134,8 +135,8 @@ func (p *memoPage) follow(at uint32, tags []Key, out []Recalled) (n int, end uin
 	return n, at
 }
 
-// reserve returns a place for the next entry of a push, nil if there is none.
-func (m *Memo) reserve(c *memoCursor) (p *memoPage, at uint32) {
+// reserve returns a place for the next entry of a push: where in which page. nil: there is none.
+func (m *Memo) reserve(c *memoCursor) (*memoPage, uint32) {
 	for c.next >= c.end || m.pages[c.filling.number].Load() != c.filling {
 		c.next, c.end = 0, 0
 		p := m.open.Load()
