@@ -102,7 +102,7 @@ func (d *door) newPush(w http.ResponseWriter, r *http.Request, protocol *ingest.
 	p := &push{
 		ctx: r.Context(), protocol: protocol, header: r.Header,
 		credentials: tenant.Credentials{Authorization: r.Header["Authorization"], TLS: r.TLS, Pinned: d.listener.pinned(d.state.Load())},
-		reader:      r.Body, declared: r.ContentLength, start: time.Now(), pool: &d.pool, conn: http.NewResponseController(w),
+		reader:      r.Body, declared: r.ContentLength, start: time.Now(), pool: &d.pool, conn: *http.NewResponseController(w),
 	}
 	p.built = p.chargeBuilt
 	_ = p.conn.SetReadDeadline(p.start.Add(d.state.Load().requestTimeout))
@@ -117,15 +117,14 @@ func (d *door) write(p *push, w http.ResponseWriter, reply ingest.Reply) {
 		// unused at the end of drain_delay, perhaps under the sender's next push.
 		h.Set("Connection", "close")
 	}
-	if reply.ContentType != "" {
-		h.Set("Content-Type", reply.ContentType)
-	} else {
-		h["Content-Type"] = nil // no sniffing
-	}
 	for _, f := range reply.Header {
 		h.Set(f.Name, f.Value)
 	}
 	if reply.Status != http.StatusNoContent {
+		h["Content-Type"] = nil // no sniffing
+		if reply.ContentType != "" {
+			h.Set("Content-Type", reply.ContentType)
+		}
 		h.Set("Content-Length", strconv.Itoa(len(reply.Body)))
 	}
 	_ = p.conn.SetWriteDeadline(time.Now().Add(writeTimeout))

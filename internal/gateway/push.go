@@ -26,7 +26,7 @@ type push struct {
 	declared    int64 // length of the body as announced, -1 if it was not
 	start       time.Time
 	callerLimit time.Time // when the caller gives up; zero if it did not say
-	conn        *http.ResponseController
+	conn        http.ResponseController
 	// begin, where set, is called once the sender is known and before a byte of the body is read. It reads the gRPC prefix.
 	begin func(*ingest.Content) error
 
