@@ -1,14 +1,12 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/config"
 )
@@ -36,33 +34,38 @@ const (
 )
 
 // boundGarbage keeps the heap from growing to twice what lives, as it does by default: the table of live series would be
-// paid for twice. It goes on until ctx ends or the returned func is called. GOGC, where it is set, decides instead.
-func boundGarbage(ctx context.Context) (stop func()) {
-	if os.Getenv("GOGC") != "" {
-		return func() {}
+// paid for twice. It looks after each collection, since only a collection finds out what lives, and takes nothing while there
+// is none. It goes on until the returned func is called. GOGC, where it is set, decides instead.
+func boundGarbage() (stop func()) {
+	stopped := new(atomic.Bool)
+	if os.Getenv("GOGC") == "" {
+		w := &garbageWatch{stopped: stopped, live: []metrics.Sample{{Name: "/gc/heap/live:bytes"}}, in: mostPercent}
+		w.again()
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var wait sync.WaitGroup
-	wait.Go(func() {
-		in := mostPercent
-		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-		// A million series that come at once are there within a second or two.
-		for tick := time.NewTicker(200 * time.Millisecond); ; {
-			select {
-			case <-ctx.Done():
-				tick.Stop()
-				return
-			case <-tick.C:
-			}
-			metrics.Read(live)
-			// Changing it stops the world for a moment: not for little.
-			if p := gcPercent(live[0].Value.Uint64()); p < in*9/10 || p > in*11/10 {
-				debug.SetGCPercent(p)
-				in = p
-			}
-		}
-	})
-	return func() { cancel(); wait.Wait() }
+	return func() { stopped.Store(true) }
+}
+
+// garbageWatch is what one collection hands on to the next.
+type garbageWatch struct {
+	stopped *atomic.Bool
+	live    []metrics.Sample
+	in      int // the percentage in force
+}
+
+// again has the watch look once the next collection has found what is made here, which nobody holds.
+func (w *garbageWatch) again() { runtime.AddCleanup(new([64]byte), (*garbageWatch).look, w) }
+
+func (w *garbageWatch) look() {
+	if w.stopped.Load() {
+		return
+	}
+	metrics.Read(w.live)
+	// Changing it stops the world for a moment: not for little.
+	if p := gcPercent(w.live[0].Value.Uint64()); p < w.in*9/10 || p > w.in*11/10 {
+		debug.SetGCPercent(p)
+		w.in = p
+	}
+	w.again()
 }
 
 // gcPercent is GOGC for a heap of which so many bytes live.

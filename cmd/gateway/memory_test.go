@@ -2,7 +2,9 @@ package main
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strings"
 	"testing"
 )
@@ -20,6 +22,42 @@ func TestGCPercent(t *testing.T) {
 	f(32<<20, 50)
 	f(64<<20, 25)
 	f(1<<40, 15)
+}
+
+// TestBoundGarbage: the percentage follows what lives from one collection to the next, both ways, until it is told to stop.
+func TestBoundGarbage(t *testing.T) {
+	t.Setenv("GOGC", "")
+	defer debug.SetGCPercent(debug.SetGCPercent(mostPercent))
+	stop := boundGarbage()
+	percent := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+	f := func(what string, want func(int) bool) {
+		t.Helper()
+		in := 0
+		for range 1000 { // the watch may look a moment after a collection
+			runtime.GC()
+			metrics.Read(percent)
+			if in = int(percent[0].Value.Uint64()); want(in) {
+				return
+			}
+		}
+		t.Errorf("%s: GOGC %d", what, in)
+	}
+	large := make([]byte, 64<<20)
+	f("64 MiB live", func(in int) bool { return in <= 25 && in >= leastPercent })
+	runtime.KeepAlive(large)
+	large = nil
+	f("nothing lives", func(in int) bool { return in > 25 })
+	stop()
+	debug.SetGCPercent(77)
+	large = make([]byte, 64<<20)
+	for range 10 {
+		runtime.GC()
+	}
+	metrics.Read(percent)
+	if in := percent[0].Value.Uint64(); in != 77 {
+		t.Errorf("stopped: GOGC %d, want 77", in)
+	}
+	runtime.KeepAlive(large)
 }
 
 // TestProcessorsFollowTheContainer: the runtime takes the container's CPU limit for GOMAXPROCS unless a build or a setting asks

@@ -44,7 +44,7 @@ change of the file put a new configuration in force; the last good one stays whi
 			}
 			stop := reloadOnHangup(cmd.Context(), g, hangup)
 			defer stop()
-			defer boundGarbage(cmd.Context())()
+			defer boundGarbage()()
 			return g.Run(cmd.Context(), func(gateway.Addresses) {})
 		},
 	}
