@@ -66,7 +66,8 @@ type wayEnd struct{ from, to int32 }
 const (
 	// maxSteps is how many attributes an item may have to be known.
 	maxSteps = 64
-	// maxTree is how many steps are remembered, which are 40 KiB, and maxSiblings how many in one place.
+	// maxTree is how many steps are remembered, and maxSiblings how many in one place. Steps take 40 KiB then, and what goes
+	// where ways end no more than three times that.
 	maxTree     = 1024
 	maxSiblings = 16
 )
@@ -149,15 +150,17 @@ func (w *itemWriter) remember(msg []byte, c *labels.Change) error {
 	if err == nil {
 		err = reserve(&k.gone, w.lender, maxSteps)
 	}
-	if err == nil && c != nil {
-		err = attrs.use(&w.set, c, w.whose)
-	}
 	if err != nil {
 		return err
 	}
 	at, ok := w.follow(msg, true)
 	if !ok || k.tree[at].end != 0 {
 		return nil
+	}
+	if c != nil {
+		if err = attrs.use(&w.set, c, w.whose); err != nil {
+			return err
+		}
 	}
 	from := int32(len(k.gone))
 	var f wire.Field
