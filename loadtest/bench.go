@@ -144,6 +144,9 @@ func (b *bench) prepare() error {
 		if l.transport == drive.GRPC {
 			d.URL = b.target.grpc
 		}
+		if b.peer != nil {
+			d.Path = b.peer.path
+		}
 		if i == 0 && b.conns > 0 {
 			d.Conns = b.conns
 		}

@@ -20,6 +20,8 @@ type peer struct {
 	build func(ctx context.Context, dir string) (binary string, err error)
 	// args writes what it reads into its own folder and returns its arguments.
 	args func(p *peerRun) ([]string, error)
+	// path is where it takes pushes; empty: where the gateway does.
+	path string
 	// metrics is the path of what it says of itself; empty: nothing. queued are those of its metrics whose sum is what it has yet to forward.
 	metrics string
 	queued  []string
@@ -120,12 +122,7 @@ func collector(queue bool) *peer {
 	return &peer{
 		name: name,
 		build: func(ctx context.Context, dir string) (string, error) {
-			binary := filepath.Join(dir, "collector")
-			source, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", modulePath+"/loadtest").Output()
-			if err != nil {
-				return "", fmt.Errorf("find the folder of the load test: %w", err)
-			}
-			return binary, goCommand(ctx, filepath.Join(strings.TrimSpace(string(source)), "compare", "collector"), nil, "build", "-trimpath", "-o", binary, ".")
+			return buildModule(ctx, dir, "collector", ".")
 		},
 		args: func(r *peerRun) ([]string, error) {
 			spec := r.scenario.loads[0].spec
@@ -147,6 +144,36 @@ func collector(queue bool) *peer {
 			return []string{"--config=" + file}, os.WriteFile(file, []byte(config), 0o600)
 		},
 	}
+}
+
+// prometheus is a Prometheus in agent mode, the one other program that takes and sends remote_write 2.0. It answers once a push is
+// in its log on disk, which it sends from. Its agent keeps no metadata, so that what arrives is changed.
+func prometheus() *peer {
+	return &peer{
+		name: "Prometheus v0.315.0, agent", path: "/api/v1/write",
+		build: func(ctx context.Context, dir string) (string, error) {
+			// Without service discovery, which takes most of the time to build and nothing of what is measured.
+			return buildModule(ctx, dir, "prometheus", "-tags=remove_all_sd", "github.com/prometheus/prometheus/cmd/prometheus")
+		},
+		args: func(r *peerRun) ([]string, error) {
+			file := filepath.Join(r.dir, "prometheus.yaml")
+			config := "remote_write: [{url: \"" + r.sink + "/api/v1/write\", protobuf_message: io.prometheus.write.v2.Request}]\n"
+			return []string{
+				"--agent", "--config.file=" + file, "--storage.agent.path=" + filepath.Join(r.dir, "agent"), "--web.listen-address=" + r.listen,
+				"--web.enable-remote-write-receiver", "--web.remote-write-receiver.accepted-protobuf-messages=io.prometheus.write.v2.Request",
+			}, os.WriteFile(file, []byte(config), 0o600)
+		},
+	}
+}
+
+// buildModule builds a program of the module in compare/NAME.
+func buildModule(ctx context.Context, dir, name string, args ...string) (string, error) {
+	binary := filepath.Join(dir, name)
+	source, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", modulePath+"/loadtest").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the folder of the load test: %w", err)
+	}
+	return binary, goCommand(ctx, filepath.Join(strings.TrimSpace(string(source)), "compare", name), nil, append([]string{"build", "-trimpath", "-o", binary}, args...)...)
 }
 
 // reverseProxy is what the standard library does with a push: the least that a proxy is measured against.
@@ -189,6 +216,7 @@ func rivals() (list []rival) {
 	}
 	add("rw1", 3, vmagent())
 	add("rw1-reduce", 2.8, vmagent())
+	add("rw2", 0, prometheus())
 	for _, otlp := range []struct {
 		scenario string
 		goal     float64

@@ -38,8 +38,8 @@ type Client struct {
 
 // Load is one stream of pushes.
 type Load struct {
-	// URL is scheme and address. A Work knows its path.
-	URL       string
+	// URL is scheme and address. A Work knows its path, but where a program listens on another one: Path, not of gRPC.
+	URL, Path string
 	Transport Transport
 	TLS       *tls.Config
 	Work      *generate.Work

@@ -139,3 +139,22 @@ func TestEarlyRefusal(t *testing.T) {
 		t.Errorf("%v, %v", out.Answers, out.Err())
 	}
 }
+
+func TestPath(t *testing.T) {
+	f := func(path, want string) {
+		t.Helper()
+		var got atomic.Pointer[string]
+		s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got.Store(&r.URL.Path) }))
+		defer s.Close()
+		work, err := generate.New(generate.Spec{Kind: generate.RemoteWriteV2, Items: 10, Series: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := Load{URL: s.URL, Path: path, Work: work, Clients: []Client{{}}, Conns: 1}
+		if out := l.Run(t.Context(), 1, nil); out.Pushes != 1 || *got.Load() != want {
+			t.Errorf("%d pushes, the last to %s, want %s", out.Pushes, *got.Load(), want)
+		}
+	}
+	f("", "/api/v1/push")
+	f("/api/v1/write", "/api/v1/write")
+}

@@ -2,6 +2,7 @@ package drive
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -127,7 +128,7 @@ func (w *worker) request(c Client, p *generate.Push) (*http.Request, *body, erro
 	if encoding == "identity" {
 		encoding = ""
 	}
-	path, content, grpc := p.Path, p.Body, w.load.Transport == GRPC
+	path, content, grpc := cmp.Or(w.load.Path, p.Path), p.Body, w.load.Transport == GRPC
 	if grpc {
 		path = p.Method
 		w.frame = append(w.frame[:0], 0)
