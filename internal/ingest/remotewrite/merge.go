@@ -166,8 +166,18 @@ func (m *merger) walkRefs(n int) {
 	msg, keep := m.msg, m.change.Keep
 	last, at, view := m.last, m.at, m.view
 	for ; n > 0 && at < len(msg); n-- {
-		name, end := ref(msg, at)
-		value, end := ref(msg, end)
+		name, end := uint64(msg[at]), at+1
+		if name >= 0x80 {
+			name, end = longRef(msg, at)
+		}
+		value := uint64(msg[end])
+		if value < 0x80 {
+			end++
+		} else if next := msg[end+1]; next < 0x80 {
+			value, end = value&0x7f|uint64(next)<<7, end+2
+		} else {
+			value, end = longRef(msg, end)
+		}
 		if keep[view>>6]>>(view&63)&1 == 0 {
 			m.leaveOut(at, end)
 		} else if m.marks != nil {

@@ -67,12 +67,7 @@ func (m *metadata) takeRest(rest []byte, made *ingest.Series) bool {
 			rest = rest[n:]
 			continue
 		}
-		if len(rest) > 1 && rest[0] == v2Metadata<<3|2 && rest[1] < 0x80 && int(rest[1]) <= len(rest)-2 {
-			// The common case of the code below.
-			end := 2 + int(rest[1])
-			if !m.readPlain(rest[2:end]) {
-				return false
-			}
+		if msg, end := shortField(rest, v2Metadata<<3|2); end > 0 && m.readPlain(msg) {
 			rest = rest[end:]
 			continue
 		}

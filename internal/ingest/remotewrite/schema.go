@@ -227,10 +227,35 @@ func next(msg []byte, f *wire.Field) []byte {
 	return rest
 }
 
+// nextSeries is next, quicker where the field is a series.
+func nextSeries(msg []byte, f *wire.Field) []byte {
+	rest, err := nextField(msg, f)
+	if err != nil {
+		panic("BUG: a push that was decoded is not well formed: " + err.Error())
+	}
+	return rest
+}
+
+// shortField reads the field that msg begins with, if it has this tag, which is of Bytes, and a length of one byte. end is 0 where
+// it is anything else.
+func shortField(msg []byte, tag byte) (data []byte, end int) {
+	if len(msg) < 2 || msg[0] != tag || msg[1] >= 0x80 || int(msg[1]) > len(msg)-2 {
+		return nil, 0
+	}
+	end = 2 + int(msg[1])
+	return msg[2:end:end], end
+}
+
 // nextField is wire.Next, quicker where the field is a series.
 func nextField(msg []byte, f *wire.Field) (rest []byte, err error) {
 	if msg[0] == v1Series<<3|2 || msg[0] == v2Series<<3|2 {
-		if n, at, ok := shortUvarint(msg, 1); ok && n <= uint64(len(msg)-at) {
+		n, at, ok := uint64(0), 3, true
+		if len(msg) > 2 && msg[1] >= 0x80 && msg[2] < 0x80 {
+			n = uint64(msg[1]&0x7f) | uint64(msg[2])<<7
+		} else {
+			n, at, ok = shortUvarint(msg, 1)
+		}
+		if ok && n <= uint64(len(msg)-at) {
 			end := at + int(n)
 			f.Num, f.Type, f.Data, f.Raw = int32(msg[0]>>3), wire.Bytes, msg[at:end:end], msg[:end:end]
 			return msg[end:], nil

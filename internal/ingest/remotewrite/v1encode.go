@@ -62,7 +62,7 @@ func (b *batchV1) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	var f wire.Field
 	n := 0
 	for msg := b.raw; len(msg) > 0; {
-		msg = next(msg, &f)
+		msg = nextSeries(msg, &f)
 		switch f.Num {
 		case v1Series:
 			if fate, out := b.reduction.leaves(n, f.Data, &layoutV1); out {

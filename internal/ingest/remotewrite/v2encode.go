@@ -63,7 +63,7 @@ func (b *batchV2) Encode(dst []byte, e ingest.Edit) (ingest.Result, error) {
 	var f wire.Field
 	n := 0
 	for msg := b.raw; len(msg) > 0 && b.books.err == nil; {
-		msg = next(msg, &f)
+		msg = nextSeries(msg, &f)
 		switch f.Num {
 		case v2Symbols, skipLabelValidation, skipLabelCountValidation:
 		case v2Series:
@@ -272,6 +272,11 @@ func (b *batchV2) walkRest(series []byte, unstale bool, show func(stays []byte))
 	begin, at := 0, 0
 	for at < len(series) {
 		if p, n, ok := firstSample(series[at:]); ok && !(unstale && p.stale) {
+			at += n
+			continue
+		}
+		if msg, n := shortField(series[at:], v2Metadata<<3|2); n > 0 {
+			m.reread(msg)
 			at += n
 			continue
 		}
