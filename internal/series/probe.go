@@ -87,9 +87,9 @@ func (s *shard) probe(t *Table, keys []labels.Key, order []uint32, visit func(i 
 	}
 }
 
-// window is how many places are looked at before the index is asked: the series of pushes that came together for the first time
-// stand between each other's.
 const (
+	// window is how many places are looked at before the index is asked: the series of pushes that came together for the first
+	// time stand between each other's.
 	window = 8
 	// maxJumps is how many keys in a row are looked for elsewhere, one by one, before there is no order to be seen in them.
 	maxJumps = 2
@@ -98,8 +98,8 @@ const (
 // seek finds the places of those of keys that some names, -1 where there is none.
 //
 // Senders send their series in the same order each time, which is the order of places. So a key is looked for behind the one
-// before, in memory that the processor has fetched already, and only if it is not there by the index. If the next one is not
-// behind that either there is no order, and what is missing is looked up together.
+// before, in memory that the processor has fetched already, and only if it is not there by the index. If that leads nowhere
+// more than once there is no order, and what is missing is looked up together.
 func (s *shard) seek(t *Table, keys []labels.Key, some []uint32, found *[ahead]int32) {
 	var missing [ahead]uint8
 	missed, jumps, next, places := 0, 0, s.next, s.places()
