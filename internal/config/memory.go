@@ -28,10 +28,10 @@ func defaultInflight(root fs.FS) Bytes {
 }
 
 const (
-	// entryBytes is what one entry of the series table is reckoned at. Measured are 50 at most where series leave as they
-	// came; one that rules change takes two, of 122 bytes together (see the tests of package series). A small table takes
+	// entryBytes is what one entry of the series table is reckoned at. Measured are 40 at most where series leave as they
+	// came; one that rules change takes two, of 112 bytes together (see the tests of package series). A small table takes
 	// 3 MiB more, and values_per_label ten bytes for each value and scope.
-	entryBytes = 80
+	entryBytes = 60
 	// baseBytes is what the process takes besides what it is told to bound: code, pools of codecs, the keys of labels that
 	// came before (32 MiB), sketches of the guard. Changes that rules make differently for every series come on top, up to
 	// 128 MiB.

@@ -60,7 +60,7 @@ type Options struct {
 	CheckLabels bool
 }
 
-// maxMemo is how many keys are remembered by the bytes of their labels at most: 32 MiB.
+// maxMemo is how many keys are remembered by the bytes of their labels at most: 34 MB.
 const maxMemo = 1 << 20
 
 // New returns an Engine that knows no series.
