@@ -40,7 +40,8 @@ type Options struct {
 	// Released is told of every Counted or Suspended entry (its Ref and Value) and of every Output with a Weight (its Ref
 	// and Weight) that is forgotten, once. It runs under a lock of the table and must not call the table. May be nil.
 	Released func(ref, weight uint32)
-	// Shards is raised to a power of two. 0: 64, or 256 on more than 16 CPUs.
+	// Shards is raised to a power of two. 0: four for each CPU that Go may use, 16 at least and 256 at most. The fewer there are,
+	// the longer are the runs in which a push finds its series.
 	Shards int
 	// KeyBits is how many bits of a key count: few make collisions, for tests. 0: all 128.
 	KeyBits int
@@ -70,10 +71,7 @@ type Table struct {
 func New(o Options) *Table {
 	n := o.Shards
 	if n <= 0 {
-		n = 64
-		if runtime.NumCPU() > 16 {
-			n = 256
-		}
+		n = min(max(4*runtime.GOMAXPROCS(0), 16), 256)
 	}
 	t := &Table{max: int64(o.MaxEntries), released: o.Released, bits: uint(bits.Len(uint(n - 1))), mask: keyMask(o.KeyBits)}
 	if t.released == nil {

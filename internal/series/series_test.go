@@ -314,9 +314,12 @@ func TestShards(t *testing.T) {
 	f(2, 2)
 	f(3, 4)
 	f(64, 64)
-	if got := New(Options{}).Shards(); got != 64 && got != 256 {
-		t.Errorf("%d shards, want 64 or 256", got)
-	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	f(0, 16)
+	runtime.GOMAXPROCS(9)
+	f(0, 64)
+	runtime.GOMAXPROCS(100)
+	f(0, 256)
 }
 
 func TestNoAllocations(t *testing.T) {

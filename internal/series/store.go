@@ -34,7 +34,7 @@ const (
 	// pageSize is how many places a page has: 8 KiB of entries, 16 KiB of outputs.
 	pageSize  = 256
 	placeBits = 24
-	// maxPlaces is how many places a word of the index tells apart, in whole pages: a billion in 64 shards.
+	// maxPlaces is how many places a word of the index tells apart, in whole pages: a quarter of a billion in 16 shards.
 	maxPlaces = 1<<placeBits - pageSize
 )
 
