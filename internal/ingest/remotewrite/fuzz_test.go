@@ -59,6 +59,7 @@ func hostile() (out [][]byte) {
 		append(requestV2(nil, seriesV2([]byte{1, 2}, oneSample...)), requestV2(someSymbols)...),
 		requestV2(someSymbols, wire.AppendBytes(oneSample[:len(oneSample):len(oneSample)], 1, []byte{1, 2})),
 		requestV2(someSymbols, seriesV2([]byte{0x81, 0x80, 0x80, 0x80, 0x10, 2})), // a ref of 33 bits
+		requestV2(someSymbols, seriesV2([]byte{1, 0x82, 0x80, 0x80, 0x80, 0x10, 5, 6, 3, 4}, oneSample...)),
 	)
 }
 

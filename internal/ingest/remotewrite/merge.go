@@ -166,15 +166,15 @@ func (m *merger) walkRefs(n int) {
 	msg, keep := m.msg, m.change.Keep
 	last, at, view := m.last, m.at, m.view
 	for ; n > 0 && at < len(msg); n-- {
-		name, end := uint64(msg[at]), at+1
+		name, end := uint32(msg[at]), at+1
 		if name >= 0x80 {
 			name, end = longRef(msg, at)
 		}
-		value := uint64(msg[end])
+		value := uint32(msg[end])
 		if value < 0x80 {
 			end++
 		} else if next := msg[end+1]; next < 0x80 {
-			value, end = value&0x7f|uint64(next)<<7, end+2
+			value, end = value&0x7f|uint32(next)<<7, end+2
 		} else {
 			value, end = longRef(msg, end)
 		}
@@ -227,24 +227,26 @@ func (m *merger) end(at int) int {
 func (m *merger) name(at int) []byte {
 	if m.v2 != nil {
 		name, _ := ref(m.msg, at)
-		return m.v2.symbol(uint32(name))
+		return m.v2.symbol(name)
 	}
 	n, at, _ := shortUvarint(m.msg, at+1)
 	name, _ := readLabel(m.msg[at : at+int(n)])
 	return name
 }
 
-// ref reads the ref at at of a push that has been checked, and says where it ends.
-func ref(b []byte, at int) (v uint64, end int) {
+// ref reads the ref at at of a push that has been checked, and says where it ends. As in every protobuf reader only 32 bits of
+// it count.
+func ref(b []byte, at int) (v uint32, end int) {
 	if b[at] < 0x80 {
-		return uint64(b[at]), at + 1
+		return uint32(b[at]), at + 1
 	}
 	return longRef(b, at)
 }
 
-func longRef(b []byte, at int) (v uint64, end int) {
-	v, end, _ = longUvarint(b, at)
-	return v, end
+// longRef is ref where more than one byte is expected.
+func longRef(b []byte, at int) (v uint32, end int) {
+	n, end, _ := longUvarint(b, at)
+	return uint32(n), end
 }
 
 // shortUvarint reads the varint at at, and says where it ends. It is for what rarely takes more than two bytes.

@@ -146,9 +146,9 @@ func (b *batchV2) usePacked(packed []byte) {
 		return
 	}
 	for at := 0; at < len(packed); {
-		var ref uint64
-		if ref, at, _ = shortUvarint(packed, at); int(ref) < b.symbols {
-			b.marks[ref] = 1
+		var symbol uint32
+		if symbol, at = ref(packed, at); int(symbol) < b.symbols {
+			b.marks[symbol] = 1
 		}
 	}
 }

@@ -3,11 +3,13 @@ package remotewrite
 import (
 	"math/rand/v2"
 	"strings"
+	"slices"
 	"testing"
 
 	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
+	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest/reducetest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
 )
@@ -130,6 +132,34 @@ func TestV2BadRefs(t *testing.T) {
 	f(seriesV2([]byte{1, 2}, exemplar...), `series 1 (metric "up"): exemplar label ref 7 is outside the symbol table of 7`)
 	help := wire.AppendBytes(oneSample[:len(oneSample):len(oneSample)], v2Metadata, wire.AppendVarint(nil, v2MetadataHelp, 1<<20))
 	f(seriesV2([]byte{1, 2}, help...), `series 1 (metric "up"): help ref 1048576 is outside the symbol table of 7`)
+}
+
+// Only 32 bits of a ref count, also where a rule changes the series: what it means then stays in the table.
+func TestV2LongRefs(t *testing.T) {
+	f := func(refs string) {
+		t.Helper()
+		for _, stamps := range [][]labels.Label{nil, {{Name: "zone", Value: "x"}}} {
+			raw := requestV2(someSymbols, seriesV2([]byte(refs), oneSample...))
+			b := decode(t, V2, raw)
+			if err := b.Reduce(reducetest.New(t, stamps, reducetest.Rules(t, "[{action: labeldrop, regex: job}]"), nil).Reducer); err != nil {
+				t.Fatal(err)
+			}
+			_, body := encode(t, b, raw, ingest.Edit{Form: formV2, Stamps: stamps})
+			req := unmarshalV2(t, body)
+			var got []string
+			for _, ref := range req.Timeseries[0].LabelsRefs {
+				got = append(got, req.Symbols[ref])
+			}
+			want := []string{"__name__", "up", "environment", "dev", "zone", "x"}[:4+2*len(stamps)]
+			if !slices.Equal(got, want) {
+				t.Errorf("%q: %q left, want %q", refs, got, want)
+			}
+		}
+	}
+	f("\x01\x02\x05\x06\x03\x04")
+	f("\x01\x82\x80\x80\x80\x10\x05\x06\x03\x04")
+	f("\x01\x02\x85\x80\x80\x80\x10\x06\x03\x04")
+	f("\x01\x02\x05\x86\x80\x80\x80\x80\x80\x80\x80\x80\x01\x03\x04")
 }
 
 // Of a doubled message the last scalar counts, so that a ref which is overwritten need not lead anywhere.
