@@ -36,11 +36,9 @@ type Reducer struct {
 	// Metadata are names of OTLP resource attributes that move to the structured metadata of each log record, where the
 	// door is OTLP. For Loki streams Judge decides about them: see labels.Change.
 	Metadata []string
-	// Room returns n zeroed Series, booked, for one call of Judge. They are good until the push ends; doors ask once a push.
-	Room func(n int) ([]Series, *fault.Error)
-	// More is Room for doors that learn on the way how many series there are: it returns ss, which is nil or what More returned
-	// last, with n zeroed Series behind it, booked. Where n fits into what ss has room for it takes no memory.
-	More func(ss []Series, n int) ([]Series, *fault.Error)
+	// Room returns ss, which is nil or what Room returned last, with n zeroed Series behind it, booked: all of a push are for one
+	// call of Judge, and good until the push ends. Where n fits into what ss has room for it takes no memory.
+	Room func(ss []Series, n int) ([]Series, *fault.Error)
 }
 
 // Series is one series of a push, or one stream: the door says what it is, the Reducer what becomes of it.

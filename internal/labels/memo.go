@@ -190,7 +190,7 @@ func (m *Memo) Shards() int { return memoShards }
 
 // Bytes is how much memory m holds.
 func (m *Memo) Bytes() int {
-	n := int(unsafe.Sizeof(*m)) + len(m.pages)*int(unsafe.Sizeof(m.pages[0])) + cap(m.free)*4
+	n := int(unsafe.Sizeof(*m)) + len(m.pages)*int(unsafe.Sizeof(m.pages[0])) + (len(m.pages)-1)*4
 	n += (len(m.pages) - 1 - int(m.spare.Load())) * pageBytes
 	for i := range m.index {
 		n += len(m.index[i].table.Load().slots) * 4

@@ -165,7 +165,7 @@ func (r *rig) pushIn(p *Policy, v View, all ...sent) got {
 	push := p.Begin(r.now, v, func(int) *fault.Error { return nil })
 	defer push.Close()
 	red := &push.Reducer
-	ss, err := red.Room(len(all))
+	ss, err := red.Room(nil, len(all))
 	if err != nil {
 		r.t.Fatal(err)
 	}

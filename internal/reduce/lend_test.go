@@ -8,7 +8,7 @@ import (
 )
 
 // Series that are lent in steps are zeroed, keep what was written into those before, and are booked once each.
-func TestLendMore(t *testing.T) {
+func TestLend(t *testing.T) {
 	r := newRig(t, Options{})
 	p := r.metrics("")
 	for round, steps := range [][]int{{3, 5, 100}, {1, 1, 200}, {150}, {0, 400}} {
@@ -18,7 +18,7 @@ func TestLendMore(t *testing.T) {
 		for _, n := range steps {
 			before := len(ss)
 			var err *fault.Error
-			if ss, err = push.Reducer.More(ss, n); err != nil || len(ss) != before+n {
+			if ss, err = push.Reducer.Room(ss, n); err != nil || len(ss) != before+n {
 				t.Fatalf("round %d: %d series after %d and %d more: %v", round, len(ss), before, n, err)
 			}
 			for i := range ss {

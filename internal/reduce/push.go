@@ -104,7 +104,7 @@ const (
 func newPush(e *Engine) *Push {
 	p := &Push{engine: e}
 	p.visit, p.visitOutput = p.hit, p.atOutput
-	p.Reducer.Judge, p.Reducer.Room, p.Reducer.More = p.judge, p.lend, p.lendMore
+	p.Reducer.Judge, p.Reducer.Room = p.judge, p.lend
 	return p
 }
 
@@ -185,10 +185,7 @@ func (p *Push) Close() {
 }
 
 // lend is Reducer.Room.
-func (p *Push) lend(n int) ([]ingest.Series, *fault.Error) { return p.lendMore(nil, n) }
-
-// lendMore is Reducer.More.
-func (p *Push) lendMore(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
+func (p *Push) lend(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
 	if err := p.Reducer.Charge(n * seriesBytes); err != nil {
 		return nil, err
 	}

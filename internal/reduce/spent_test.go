@@ -16,7 +16,7 @@ func (r *rig) shared(p *Policy, most, n int, value string) (shown int, spent boo
 	push := p.Begin(r.now, Plain, func(int) *fault.Error { return nil })
 	defer push.Close()
 	push.Most = most
-	ss, err := push.Reducer.Room(n)
+	ss, err := push.Reducer.Room(nil, n)
 	if err != nil {
 		r.t.Fatal(err)
 	}

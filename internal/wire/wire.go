@@ -96,6 +96,26 @@ func Next(msg []byte, f *Field) (rest []byte, err error) {
 	return rest, nil
 }
 
+// Run is how many fields at the start of msg have this tag of one byte, which is of Bytes, and a length of one or two, and how many
+// bytes they take. What is in them is not looked at.
+func Run(msg []byte, tag byte) (fields, size int) {
+	for ; size+1 < len(msg) && msg[size] == tag; fields++ {
+		n, next := int(msg[size+1]), size+2
+		if n >= 0x80 {
+			if next == len(msg) || msg[next] >= 0x80 {
+				break
+			}
+			n = n&0x7f | int(msg[next])<<7
+			next++
+		}
+		if n > len(msg)-next {
+			break
+		}
+		size = next + n
+	}
+	return fields, size
+}
+
 // skipGroup returns what follows the end tag of group num.
 func skipGroup(msg []byte, num int32, depth int) ([]byte, error) {
 	if depth > maxGroupDepth {

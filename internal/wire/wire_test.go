@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -192,6 +193,46 @@ func checkAgainstProtowire(t *testing.T, msg []byte) {
 	}
 }
 
+// checkRun fails where Run takes other fields than Next does, or what Next does not take.
+func checkRun(t *testing.T, msg []byte) {
+	t.Helper()
+	const tag = 1<<3 | byte(Bytes)
+	fields, size := Run(msg, tag)
+	rest := msg
+	for i := range fields {
+		var f Field
+		var err error
+		if rest, err = Next(rest, &f); err != nil || f.Num != 1 || f.Type != Bytes {
+			t.Fatalf("%x: field %d of a run of %d is %+v: %v", msg, i, fields, f, err)
+		}
+	}
+	if len(msg)-len(rest) != size {
+		t.Fatalf("%x: a run of %d fields takes %d bytes, Next takes %d", msg, fields, size, len(msg)-len(rest))
+	}
+}
+
+// A run ends before what has another tag, a length of three bytes, or an end that is not there.
+func TestRun(t *testing.T) {
+	f := func(msg string, fields, size int) {
+		t.Helper()
+		checkRun(t, []byte(msg))
+		if n, at := Run([]byte(msg), 0x0a); n != fields || at != size {
+			t.Errorf("%q: %d fields in %d bytes, want %d in %d", msg, n, at, fields, size)
+		}
+	}
+	long := "\x0a\xac\x02" + strings.Repeat("x", 300)
+	f("", 0, 0)
+	f("\x0a", 0, 0)
+	f("\x0a\x00", 1, 2)
+	f("\x0a\x02hi\x0a\x01x\x12\x01x\x0a\x00", 2, 7)
+	f(long+"\x0a\x00", 2, len(long)+2)
+	f("\x0a\x00"+long[:len(long)-1], 1, 2)
+	f("\x0a\x00\x0a\x81", 1, 2)
+	f("\x0a\x81\x00x", 1, 4)
+	f("\x0a\x81\x80\x00x", 0, 0)
+	f("\x0a\x02h", 0, 0)
+}
+
 func FuzzNext(f *testing.F) {
 	for _, s := range []string{
 		"", "\x08\x96\x01", "\x0a\x02hi", "\x0b\x10\x01\x0c", "\x0c", "\x0b\x14", "\x11\x01\x02\x03\x04\x05\x06\x07\x08",
@@ -200,7 +241,10 @@ func FuzzNext(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(func(t *testing.T, msg []byte) { checkAgainstProtowire(t, msg) })
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		checkAgainstProtowire(t, msg)
+		checkRun(t, msg)
+	})
 }
 
 // Every short message there is over the bytes that matter to the format.
@@ -210,6 +254,7 @@ func TestNextAgreesWithProtowireOnAllShortMessages(t *testing.T) {
 	var walk func(n int)
 	walk = func(n int) {
 		checkAgainstProtowire(t, msg[:n])
+		checkRun(t, msg[:n])
 		if n == len(msg) {
 			return
 		}

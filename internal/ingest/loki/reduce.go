@@ -92,7 +92,7 @@ func (d *reduction) read(b *batch) (err error) {
 		return err
 	}
 	if d.r.Judge != nil {
-		ss, err := d.r.Room(len(b.counts))
+		ss, err := d.r.Room(nil, len(b.counts))
 		if err != nil {
 			return err
 		}

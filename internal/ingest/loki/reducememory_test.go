@@ -35,7 +35,7 @@ func recorded(t testing.TB, raw []byte, c ingest.Content, p plan) *ingest.Reduce
 	out.TooLong = func(int) bool { asked++; return asked%2 == 0 }
 	set := labels.Set{All: make([]labels.Label, 0, 2*maxLabels), Keys: make([]labels.Key, 0, 2*maxLabels)}
 	room := make([]ingest.Series, len(b.(*batch).counts))
-	out.Room = func(n int) ([]ingest.Series, *fault.Error) {
+	out.Room = func(_ []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
 		clear(room)
 		return room[:n], nil
 	}
@@ -148,7 +148,9 @@ func TestReduceNoSeries(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := reducetest.New(t, nil, nil, nil)
-	r.Room = func(int) ([]ingest.Series, *fault.Error) { return nil, fault.New(fault.Overloaded, "none") }
+	r.Room = func([]ingest.Series, int) ([]ingest.Series, *fault.Error) {
+		return nil, fault.New(fault.Overloaded, "none")
+	}
 	var f *fault.Error
 	if err := b.Reduce(r.Reducer); !errors.As(err, &f) || f.Kind != fault.Overloaded || len(r.Seen) > 0 {
 		t.Errorf("got %v, %d judged", err, len(r.Seen))

@@ -23,7 +23,7 @@ func knownPoints(stamps []labels.Label, items int, change *labels.Change) *inges
 				ss[i].Change = change
 			}
 		},
-		Room: func(n int) ([]ingest.Series, *fault.Error) { clear(room[:n]); return room[:n], nil },
+		Room: func(_ []ingest.Series, n int) ([]ingest.Series, *fault.Error) { clear(room[:n]); return room[:n], nil },
 	}
 }
 

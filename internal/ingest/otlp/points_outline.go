@@ -298,7 +298,7 @@ func (p *points) addMetric(msg []byte) (err error) {
 func (p *points) count(data []byte) (err error) {
 	w, before := &p.walker, p.items
 	for rest := data; len(rest) > 0; {
-		if n, size := alike(rest, 1<<3|byte(wire.Bytes)); n > 0 {
+		if n, size := wire.Run(rest, 1<<3|byte(wire.Bytes)); n > 0 {
 			p.items += n
 			rest = rest[size:]
 			continue
@@ -316,26 +316,6 @@ func (p *points) count(data []byte) (err error) {
 	}
 	w.holders += p.items - before
 	return nil
-}
-
-// alike is how many fields at the start of msg have this tag of one byte, which is of Bytes, and a length of one or two, and how
-// many bytes they take.
-func alike(msg []byte, tag byte) (fields, size int) {
-	for ; size+1 < len(msg) && msg[size] == tag; fields++ {
-		n, next := int(msg[size+1]), size+2
-		if n >= 0x80 {
-			if next == len(msg) || msg[next] >= 0x80 {
-				break
-			}
-			n = n&0x7f | int(msg[next])<<7
-			next++
-		}
-		if n > len(msg)-next {
-			break
-		}
-		size = next + n
-	}
-	return fields, size
 }
 
 // pointsOf is what points field num of a metric holds; scalar if it holds none.

@@ -162,11 +162,11 @@ func TestDecodeWithoutRoom(t *testing.T) {
 			return nil
 		}
 		room := r.Room
-		r.Room = func(n int) ([]ingest.Series, *fault.Error) {
+		r.Room = func(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
 			if err := charge(n); err != nil {
 				return nil, err
 			}
-			return room(n)
+			return room(ss, n)
 		}
 		_, err := otlp.MetricsHTTP.Decode(raw, ingest.Content{Reducer: r.Reducer, Charge: charge})
 		if err == nil {

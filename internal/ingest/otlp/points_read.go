@@ -26,7 +26,7 @@ func (p *points) read(r *ingest.Reducer) (err error) {
 	if err = reserve(&p.at, p.lender, p.items); err != nil {
 		return err
 	}
-	series, full := r.Room(p.items)
+	series, full := r.Room(nil, p.items)
 	if full != nil {
 		return full
 	}
@@ -92,7 +92,7 @@ func (p *points) readPoint(msg []byte, k kind, i int, w *waiting) (err error) {
 		}
 		if attrs == nil {
 			var size int
-			if n, size = alike(rest, byte(m.attrs)<<3|byte(wire.Bytes)); n > 0 {
+			if n, size = wire.Run(rest, byte(m.attrs)<<3|byte(wire.Bytes)); n > 0 {
 				attrs, rest = rest[:size:size], rest[size:]
 				continue
 			}

@@ -63,8 +63,7 @@ func New(t testing.TB, stamps []labels.Label, rules, resource []*relabel.Config)
 		Stamps: stamps,
 		Keys:   labels.NewHasher(seed, labels.Key{}, stamps),
 		Judge:  func(ss []ingest.Series, view func(int, *labels.Set)) { r.judge(ss, view, rules) },
-		Room:   func(n int) ([]ingest.Series, *fault.Error) { return make([]ingest.Series, n), nil },
-		More: func(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
+		Room: func(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
 			return append(ss, make([]ingest.Series, n)...), nil
 		},
 	}

@@ -22,7 +22,7 @@ func (k *booking) take(n int) bool {
 
 // series returns ss with room for n more series for r to judge, and books their part of the index.
 func (k *booking) series(r *ingest.Reducer, ss []ingest.Series, n int) ([]ingest.Series, error) {
-	ss, overloaded := r.More(ss, n)
+	ss, overloaded := r.Room(ss, n)
 	if overloaded != nil {
 		k.err = overloaded
 	} else {

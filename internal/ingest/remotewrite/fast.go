@@ -143,7 +143,7 @@ func countFields(msg []byte, num int32) (n int) {
 	var f wire.Field
 	var err error
 	for len(msg) > 0 {
-		if fields, size := alike(msg, byte(num<<3|2)); fields > 0 {
+		if fields, size := wire.Run(msg, byte(num<<3|2)); fields > 0 {
 			n += fields
 			msg = msg[size:]
 			continue
@@ -156,24 +156,4 @@ func countFields(msg []byte, num int32) (n int) {
 		}
 	}
 	return n
-}
-
-// alike is how many fields at the start of msg have this tag of one byte, which is of Bytes, and a length of one or two, and how
-// many bytes they take.
-func alike(msg []byte, tag byte) (fields, size int) {
-	for ; size+1 < len(msg) && msg[size] == tag; fields++ {
-		n, next := int(msg[size+1]), size+2
-		if n >= 0x80 {
-			if next == len(msg) || msg[next] >= 0x80 {
-				break
-			}
-			n = n&0x7f | int(msg[next])<<7
-			next++
-		}
-		if n > len(msg)-next {
-			break
-		}
-		size = next + n
-	}
-	return fields, size
 }

@@ -65,7 +65,7 @@ func (b *books) reducer(stamps []labels.Label, say func(*ingest.Series)) *ingest
 		Stamps: stamps,
 		Charge: b.charge,
 		Keys:   labels.NewHasher(labels.NewSeed(), labels.Key{}, stamps),
-		More: func(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
+		Room: func(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
 			size := n * int(unsafe.Sizeof(ingest.Series{}))
 			if err := b.charge(size); err != nil {
 				return nil, err
@@ -229,7 +229,7 @@ func TestSeriesGrowOnce(t *testing.T) {
 			asked, grown := 0, 0
 			var b books
 			r := b.reducer(nil, func(*ingest.Series) {})
-			r.More = func(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
+			r.Room = func(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
 				asked += n
 				all := len(ss) + n
 				if all > len(room) {

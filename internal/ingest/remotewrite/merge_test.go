@@ -76,7 +76,7 @@ func TestSeats(t *testing.T) {
 			reducer := &ingest.Reducer{
 				Stamps: stamps,
 				Keys:   labels.NewHasher(labels.NewSeed(), labels.Key{}, stamps),
-				More: func(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
+				Room: func(ss []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
 					return append(ss, make([]ingest.Series, n)...), nil
 				},
 				Judge: func(ss []ingest.Series, view func(int, *labels.Set)) {

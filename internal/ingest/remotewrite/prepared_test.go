@@ -185,7 +185,7 @@ func TestPreparedAllocations(t *testing.T) {
 		r := &ingest.Reducer{
 			Keys:  labels.NewHasher(labels.NewSeed(), labels.Key{}, nil).Use(labels.NewMemo(1 << 12)),
 			Judge: func([]ingest.Series, func(int, *labels.Set)) {},
-			More: func(lent []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
+			Room: func(lent []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
 				clear(ss[len(lent):])
 				return ss[:len(lent)+n], nil
 			},

@@ -83,11 +83,11 @@ func (b *batchV2) checkRequest() (err error) {
 	empty := true // symbols[0]
 	for msg := b.raw; len(msg) > 0; {
 		if b.symbols > 0 {
-			n, size := alike(msg, v2Symbols<<3|2)
+			n, size := wire.Run(msg, v2Symbols<<3|2)
 			b.disorder = b.disorder || n > 0 && b.series > 0
 			b.symbols += n
 			msg = msg[size:]
-			n, size = alike(msg, v2Series<<3|2)
+			n, size = wire.Run(msg, v2Series<<3|2)
 			b.series += n
 			if msg = msg[size:]; len(msg) == 0 {
 				break
@@ -127,7 +127,7 @@ func (b *batchV2) checkAllSeries() (err error) {
 	n := 0
 	msg := b.raw
 	if !b.disorder {
-		_, size := alike(msg, v2Symbols<<3|2)
+		_, size := wire.Run(msg, v2Symbols<<3|2)
 		msg = msg[size:]
 	}
 	for n < b.series {

@@ -2,8 +2,8 @@ package remotewrite
 
 import (
 	"math/rand/v2"
-	"strings"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/prometheus/prompb"

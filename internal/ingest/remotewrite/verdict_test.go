@@ -371,7 +371,7 @@ func TestRenamedMetricsKeepTheirMetadataApart(t *testing.T) {
 func TestNoRoomForSeries(t *testing.T) {
 	for p, raw := range bothVersions("__name__=up") {
 		r := (&judge{}).reducer(t).Reducer
-		r.More = func(_ []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
+		r.Room = func(_ []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
 			return nil, fault.New(fault.Overloaded, "no room for %d series", n)
 		}
 		var f *fault.Error
@@ -413,7 +413,7 @@ func hits(stamps []labels.Label, say func(i int, s *ingest.Series)) *ingest.Redu
 	return &ingest.Reducer{
 		Stamps: stamps,
 		Keys:   labels.NewHasher(labels.NewSeed(), labels.Key{}, stamps),
-		More: func(lent []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
+		Room: func(lent []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
 			ss = append(ss[:len(lent)], make([]ingest.Series, n)...)
 			return ss, nil
 		},
