@@ -26,10 +26,10 @@ func limitMemory(cfg *config.Config, log *slog.Logger) {
 const (
 	// garbageBytes is how much garbage may lie beside what lives, where that lets the collector run as rarely as it does by
 	// default at least.
-	garbageBytes = 16 << 20
+	garbageBytes = 10 << 20
 	// leastPercent keeps the collector from running all the time where a lot lives. What lives here is tables without
 	// pointers, which cost it next to nothing.
-	leastPercent = 15
+	leastPercent = 10
 	mostPercent  = 100
 )
 

@@ -18,10 +18,10 @@ func TestGCPercent(t *testing.T) {
 	}
 	f(0, 100)
 	f(10<<20, 100)
-	f(16<<20, 100)
-	f(32<<20, 50)
-	f(64<<20, 25)
-	f(1<<40, 15)
+	f(20<<20, 50)
+	f(40<<20, 25)
+	f(80<<20, 12)
+	f(1<<40, 10)
 }
 
 // TestBoundGarbage: the percentage follows what lives from one collection to the next, both ways, until it is told to stop.

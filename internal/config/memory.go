@@ -33,7 +33,7 @@ const (
 	// 3 MiB more, and values_per_label ten bytes for each value and scope.
 	entryBytes = 60
 	// baseBytes is what the process takes besides what it is told to bound: code, pools of codecs, the keys of labels that
-	// came before (32 MiB), sketches of the guard. Changes that rules make differently for every series come on top, up to
+	// came before (34 MB), sketches of the guard. Changes that rules make differently for every series come on top, up to
 	// 128 MiB.
 	baseBytes = 96 << 20
 )

@@ -109,7 +109,8 @@ func (v *valueSet) with(hash uint64, minute uint32, limit, most int64) int {
 	return v.n + 1
 }
 
-// add makes hash a value seen now, unless there are most of them already. A set is filled to between three and four fifths.
+// add makes hash a value seen now, unless there are most of them already. A set is filled to
+// between three quarters and nine tenths: it is asked once in ten minutes about a value, and may search long.
 func (v *valueSet) add(hash uint64, minute uint32, most int64) {
 	v.tidy(minute, int64(v.n) >= most)
 	low, high := mark(hash)
@@ -122,8 +123,8 @@ func (v *valueSet) add(hash uint64, minute uint32, most int64) {
 	if int64(v.n) >= most {
 		return
 	}
-	if (v.n+1)*5 > len(v.low)*4 {
-		v.rebuild(minute, (v.n+1)*5/3+2)
+	if (v.n+1)*10 > len(v.low)*9 {
+		v.rebuild(minute, (v.n+1)*4/3+2)
 	}
 	i, _ := v.find(low, high)
 	v.low[i], v.high[i] = low, high|uint16(uint8(minute))
