@@ -180,6 +180,7 @@ func (p *Push) Close() {
 	}
 	p.policy, p.decisions, p.generation, p.rules, p.ss, p.show = nil, nil, nil, nil, nil, nil
 	p.Reducer.Charge, p.Reducer.Keys, p.Reducer.Stamps = nil, nil, nil
+	p.hasher = labels.Hasher{} // it holds a page of the memo, which may have been forgotten
 	p.set.Reset()
 	p.engine.pushes.Put(p)
 }
