@@ -70,6 +70,17 @@ func TestPlace(t *testing.T) {
 	f("~/gateway.pool[go.shape.int].get"+road, partRoad, "gateway.pool.get")
 }
 
+// TestPartsOfPackages: a package of ours that is named is there. One that gets another name would count for the road, unseen.
+func TestPartsOfPackages(t *testing.T) {
+	for prefix := range known {
+		if folder, ours := strings.CutPrefix(prefix, modulePath+"/"); ours {
+			if info, err := os.Stat(filepath.Join("..", strings.TrimRight(folder, "./"))); err != nil || !info.IsDir() {
+				t.Errorf("%s: there is no such package: %v", prefix, err)
+			}
+		}
+	}
+}
+
 // TestEveryPartIsShown: what a stack can be put to is in the order, or it would be missing from the sum.
 func TestEveryPartIsShown(t *testing.T) {
 	for prefix, part := range known {

@@ -17,7 +17,8 @@ func (b *bench) profiled() bool {
 	return b.target.admin != "" && b.fault == (sink.Fault{}) && b.idle == 0
 }
 
-// measureParts says what is in memory, and drives the loads once more, while the gateway profiles itself, so that nothing that was measured pays for that.
+// measureParts says what is in memory, and drives the loads once more, while the gateway profiles itself, so that nothing that was
+// measured pays for that.
 func (b *bench) measureParts(ctx context.Context, r *report.Result) error {
 	if err := b.readResident(ctx, r); err != nil {
 		return err

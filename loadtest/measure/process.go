@@ -1,5 +1,5 @@
-// Package measure reads what a process has used from /proc, and what a Go program says of its memory from its metrics. It
-// needs Linux, and nothing of the program that it measures. The runner calls it.
+// Package measure reads what a process has used from /proc, and what a Go program says of its memory and CPU by its metrics and
+// profiles. It needs Linux, and changes nothing of the program that it measures. The runner calls it.
 package measure
 
 import (
