@@ -2,7 +2,8 @@
 // its key alone. It knows no label, rule, limit or clock, and it never drops a live entry to make room: it says that it is
 // full. internal/reduce calls it.
 //
-// Nothing that grows with the number of series holds a pointer, so that the garbage collector has nothing to walk.
+// What grows with the number of series holds no pointer but one to each page of a few KiB, so that the garbage collector has next
+// to nothing to walk.
 //
 // # Locks
 //
