@@ -67,7 +67,7 @@ const (
 	// maxSteps is how many attributes an item may have to be known.
 	maxSteps = 64
 	// maxTree is how many steps are remembered, and maxSiblings how many in one place. Steps take 40 KiB then, and what goes
-	// where ways end no more than three times that.
+	// where ways end less than seven times that.
 	maxTree     = 1024
 	maxSiblings = 16
 )
