@@ -427,7 +427,20 @@ func TestMemoTogether(t *testing.T) {
 			}
 		})
 	}
+	var scrape sync.WaitGroup
+	var done atomic.Bool
+	most := 0
+	scrape.Go(func() {
+		for !done.Load() {
+			most = max(most, h.memo.Bytes())
+		}
+	})
 	all.Wait()
+	done.Store(true)
+	scrape.Wait()
+	if bound := 4*pageBytes + 20<<10; most > bound {
+		t.Errorf("%d bytes for 4 pages, want %d at most", most, bound)
+	}
 	if known.Load() < pushes*each {
 		t.Errorf("of %d that were asked for %d were known", 4*pushes*each, known.Load())
 	}
