@@ -37,7 +37,7 @@ type Server struct {
 	TLS TLS `yaml:"tls"`
 	// MaxBodyBytes bounds one push as sent. Default 16MiB.
 	MaxBodyBytes Bytes `yaml:"max_body_bytes" must:"positive"`
-	// MaxDecodedBytes bounds one push after decompression. Default 64MiB.
+	// MaxDecodedBytes bounds one push after decompression. Default 64MiB, 1GiB at most.
 	MaxDecodedBytes Bytes `yaml:"max_decoded_bytes" must:"positive"`
 	// MaxInflightBytes bounds all buffers of all pushes together. Default 40 % of the container's memory limit, else 512MiB.
 	MaxInflightBytes Bytes `yaml:"max_inflight_bytes" must:"positive"`

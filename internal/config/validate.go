@@ -115,6 +115,10 @@ func (v *validator) config() {
 	}
 }
 
+// maxDecodedBytes is the largest server.max_decoded_bytes. Doors note where things stand in a push in 31 bits, and what rules and
+// stamps make of one may be twice as long.
+const maxDecodedBytes = Bytes(1 << 30)
+
 func (v *validator) server() {
 	s := &v.c.Server
 	if s.MaxInflightBytes == 0 {
@@ -123,6 +127,10 @@ func (v *validator) server() {
 	if s.MaxDecodedBytes < s.MaxBodyBytes {
 		v.refuse("server.max_decoded_bytes", "%s is below max_body_bytes, %s, and a body does not shrink when it is decompressed; raise this or lower that",
 			v.show("server.max_decoded_bytes", s.MaxDecodedBytes), v.show("server.max_body_bytes", s.MaxBodyBytes))
+	}
+	if s.MaxDecodedBytes > maxDecodedBytes {
+		v.refuse("server.max_decoded_bytes", "%s is over %s, the most that one push may have; lower it",
+			v.show("server.max_decoded_bytes", s.MaxDecodedBytes), maxDecodedBytes)
 	}
 	if half := s.MaxInflightBytes / 2; half < s.MaxDecodedBytes {
 		v.warn("server.max_inflight_bytes", "a client may hold half of this, %s, which is below max_decoded_bytes, %s: the largest pushes will never be admitted",
