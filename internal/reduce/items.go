@@ -36,9 +36,9 @@ func (p *Push) item(set *labels.Set) (*labels.Change, ingest.Verdict) {
 	return res.Change, ingest.Pass
 }
 
-// repeats is Reducer.Repeats. Limits of labels look at all of them, and what a rule took in vain is counted each time. An item
-// that is not shown is not counted for Spent either, which bounds the work all the same: no rule runs on it, and of what it shares
-// with others nothing is looked at again.
+// repeats is Reducer.Repeats, where labels have no limits: those look at all of them. What a rule took in vain is counted each
+// time. An item that is not shown is not counted for Spent either, which bounds the work all the same: no rule runs on it, and of
+// what it shares with others nothing is looked at again.
 func (p *Push) repeats() bool { return p.alike }
 
 // refuseItem refuses one item that is no series. What is said of it is said now: it cannot be looked at later.

@@ -19,24 +19,23 @@ func TestRepeats(t *testing.T) {
 		t.Cleanup(push.Close)
 		return push
 	}
-	f := func(text string, limits guard.Limits, item string, want bool) {
+	f := func(text, item string, want bool) {
 		t.Helper()
-		push := begin(text, limits)
+		push := begin(text, guard.Limits{})
 		set := labels.Set{All: parse(item)}
 		push.Reducer.Item(&set)
 		if got := push.Reducer.Repeats(); got != want {
 			t.Errorf("%s of %s: repeats %v, want %v", text, item, got, want)
 		}
 	}
-	f(`[{action: labeldrop, regex: a}]`, guard.Limits{}, "GET,a=1", true)
-	f(`[{action: labeldrop, regex: a}]`, guard.Limits{}, "GET,b=1", true)
-	f(`[{action: labeldrop, regex: a}]`, guard.Limits{LabelValueBytes: 100}, "GET,a=1", false)
-	f(`[{action: labeldrop, regex: '.*'}]`, guard.Limits{}, "GET,a=1", false) // the name comes back, and that is counted
-	f(`[{action: labelkeep, regex: __name__}]`, guard.Limits{}, "GET,a=1", true)
-	f(`[{action: drop, source_labels: [a], regex: 1}]`, guard.Limits{}, "GET,a=1", false)
-	f(`[{action: drop, source_labels: [a], regex: 1}]`, guard.Limits{}, "GET,a=2", true)
-	f(`[{target_label: b, replacement: x}]`, guard.Limits{}, "GET,a=2", false)
-	f(`[{target_label: b, replacement: x}]`, guard.Limits{}, "GET,b=x", true)
+	f(`[{action: labeldrop, regex: a}]`, "GET,a=1", true)
+	f(`[{action: labeldrop, regex: a}]`, "GET,b=1", true)
+	f(`[{action: labeldrop, regex: '.*'}]`, "GET,a=1", false) // the name comes back, and that is counted
+	f(`[{action: labelkeep, regex: __name__}]`, "GET,a=1", true)
+	f(`[{action: drop, source_labels: [a], regex: 1}]`, "GET,a=1", false)
+	f(`[{action: drop, source_labels: [a], regex: 1}]`, "GET,a=2", true)
+	f(`[{target_label: b, replacement: x}]`, "GET,a=2", false)
+	f(`[{target_label: b, replacement: x}]`, "GET,b=x", true)
 
 	push := begin(`[{action: drop, source_labels: [a], regex: 1}]`, guard.Limits{})
 	if !slices.Equal(push.Reducer.Reads, []string{"a"}) {
@@ -51,5 +50,8 @@ func TestRepeats(t *testing.T) {
 	}
 	if begin(`[{action: labelmap, regex: a, replacement: b}]`, guard.Limits{}).Reducer.Repeats != nil {
 		t.Error("labelmap copies values of labels that it does not name")
+	}
+	if begin(`[{action: labeldrop, regex: a}]`, guard.Limits{LabelValueBytes: 100}).Reducer.Repeats != nil {
+		t.Error("a limit on values looks at all of them")
 	}
 }

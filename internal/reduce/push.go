@@ -122,7 +122,7 @@ func (p *Policy) Begin(now time.Time, v View, charge ingest.Charge) *Push {
 		r.Keys = &push.hasher
 	} else if p.rules[v].Len() > 0 || p.shapes() {
 		r.Item = push.item
-		if reads, known := p.rules[v].Reads(); known {
+		if reads, known := p.rules[v].Reads(); known && !p.shapes() {
 			r.Repeats, r.Reads = push.repeats, reads
 		}
 	}
