@@ -414,7 +414,7 @@ func hits(stamps []labels.Label, say func(i int, s *ingest.Series)) *ingest.Redu
 		Stamps: stamps,
 		Keys:   labels.NewHasher(labels.NewSeed(), labels.Key{}, stamps),
 		Room: func(lent []ingest.Series, n int) ([]ingest.Series, *fault.Error) {
-			ss = append(ss[:len(lent)], make([]ingest.Series, n)...)
+			ss = reducetest.Lend(ss[:len(lent)], n)
 			return ss, nil
 		},
 		Judge: func(ss []ingest.Series, _ func(int, *labels.Set)) {
