@@ -24,12 +24,9 @@ func limitMemory(cfg *config.Config, log *slog.Logger) {
 }
 
 const (
-	// garbageBytes is how much garbage may lie beside what lives, where that lets the collector run as rarely as it does by
-	// default at least.
-	garbageBytes = 10 << 20
-	// leastPercent keeps the collector from running all the time where a lot lives. What lives here is tables without
-	// pointers, which cost it next to nothing.
-	leastPercent = 10
+	// garbageBytes is how much garbage may lie beside what lives, together with a tenth of that: a small process, in which
+	// the doors that must build what they read make most of it, has more room for it than one with a large table.
+	garbageBytes = 16 << 20
 	mostPercent  = 100
 )
 
@@ -68,7 +65,10 @@ func (w *garbageWatch) look() {
 	w.again()
 }
 
-// gcPercent is GOGC for a heap of which so many bytes live.
+// gcPercent is GOGC for a heap of which so many bytes live. A tenth of that is the least, so that the collector does not run
+// all the time where a lot lives: tables without pointers, which cost it next to nothing.
 func gcPercent(live uint64) int {
-	return int(min(max(garbageBytes*100/max(live, 1), leastPercent), mostPercent))
+	tenth := live / 10
+	garbage := max(tenth, garbageBytes-min(tenth, garbageBytes))
+	return int(min(garbage*100/max(live, 1), mostPercent))
 }

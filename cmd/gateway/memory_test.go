@@ -18,10 +18,12 @@ func TestGCPercent(t *testing.T) {
 	}
 	f(0, 100)
 	f(10<<20, 100)
-	f(20<<20, 50)
-	f(40<<20, 25)
-	f(80<<20, 12)
-	f(1<<40, 10)
+	f(14<<20, 100)
+	f(20<<20, 70)
+	f(40<<20, 30)
+	f(80<<20, 10)
+	f(160<<20, 10)
+	f(1<<40, 9) // a tenth, rounded down
 }
 
 // TestBoundGarbage: the percentage follows what lives from one collection to the next, both ways, until it is told to stop.
@@ -43,7 +45,7 @@ func TestBoundGarbage(t *testing.T) {
 		t.Errorf("%s: GOGC %d", what, in)
 	}
 	large := make([]byte, 64<<20)
-	f("64 MiB live", func(in int) bool { return in <= 25 && in >= leastPercent })
+	f("64 MiB live", func(in int) bool { return in <= 25 && in >= 9 })
 	runtime.KeepAlive(large)
 	large = nil
 	f("nothing lives", func(in int) bool { return in > 25 })
