@@ -52,7 +52,7 @@ bench: ## what each stage costs, beside the parts it cannot do without
 	  test -n "$$pkgs" || { echo "no package has BenchmarkStages"; exit 1; }; \
 	  $(GO) test -run '^$$' -bench '^BenchmarkStages$$' -benchtime $(BENCHTIME) -count 3 -p 1 $$pkgs | $(GO) run ./loadtest stages
 
-results: ## loadtest/results and what README.md quotes of them; half an hour on a machine that does nothing else
+results: ## loadtest/results and what README.md quotes of them; twenty minutes on a machine that does nothing else
 	$(GO) run ./loadtest -scenario all -floor -parts -out loadtest/results
 	$(GO) run ./loadtest compare -out loadtest/results
 	$(GO) run ./loadtest quote
