@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"io"
-	"syscall"
 	"time"
 
 	"github.com/golang/snappy"
@@ -11,6 +10,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/telemetry-gateway/telemetry-gateway/loadtest/generate"
+	"github.com/telemetry-gateway/telemetry-gateway/loadtest/measure"
 )
 
 // floor is what a push takes if nothing is done but what must be: decompress it, walk it to count its items, and, where a rule
@@ -101,18 +101,11 @@ func cpuOf(do func()) time.Duration {
 	best := time.Hour
 	for range 5 {
 		const rounds = 50
-		begin := ownCPU()
+		begin := measure.OwnCPU()
 		for range rounds {
 			do()
 		}
-		best = min(best, (ownCPU()-begin)/rounds)
+		best = min(best, (measure.OwnCPU()-begin)/rounds)
 	}
 	return max(best, time.Microsecond)
-}
-
-// ownCPU is what this process has used. Nothing else happens in it while a floor is measured.
-func ownCPU() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // it cannot fail with these arguments
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -2,23 +2,14 @@ package guard
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/loadtest/measure"
 )
-
-// cpuNanos is the CPU time that this process has used: on a busy machine it says more than the clock.
-func cpuNanos(tb testing.TB) int64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
-	return u.Utime.Nano() + u.Stime.Nano()
-}
 
 // books is a guard with all limits on, in which nothing is refused, and series of ten labels.
 type books struct {
@@ -90,14 +81,14 @@ func BenchmarkStages(b *testing.B) {
 	run := func(name string, prepare func() *books, work, undo func(*books)) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			rounds, took := 0, int64(0)
+			rounds, took := 0, time.Duration(0)
 			for b.Loop() {
 				b.StopTimer()
 				s := prepare()
 				b.StartTimer()
-				began := cpuNanos(b)
+				began := measure.OwnCPU()
 				work(s)
-				took += cpuNanos(b) - began
+				took += measure.OwnCPU() - began
 				b.StopTimer()
 				undo(s)
 				b.StartTimer()

@@ -1,22 +1,13 @@
 package reduce
 
 import (
-	"syscall"
 	"testing"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/fault"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/loadtest/measure"
 )
-
-// cpuNanos is the CPU time that this process has used: on a busy machine it says more than the clock.
-func cpuNanos(tb testing.TB) int64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
-	return u.Utime.Nano() + u.Stime.Nano()
-}
 
 // BenchmarkStages is what pushes of 2000 known series of 100 thousand cost here, in the order in which they came first. Beside it is
 // the least that could be done: to compare each key with memory that stands in the order of the push, and to write the verdict;
@@ -43,12 +34,12 @@ func BenchmarkStages(b *testing.B) {
 				for n := range 2 * pushes {
 					f(n % pushes)
 				}
-				rounds, before := 0, cpuNanos(b)
+				rounds, before := 0, measure.OwnCPU()
 				for b.Loop() {
 					f(rounds % pushes)
 					rounds++
 				}
-				b.ReportMetric(float64(cpuNanos(b)-before)/float64(rounds*pushSeries), "cpu-ns/series")
+				b.ReportMetric(float64(measure.OwnCPU()-before)/float64(rounds*pushSeries), "cpu-ns/series")
 				_, bytes := r.Entries()
 				b.ReportMetric(float64(bytes)/(pushes*pushSeries), "B/series")
 			})

@@ -2,21 +2,13 @@ package relabel_test
 
 import (
 	"strings"
-	"syscall"
 	"testing"
+	"time"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/relabel"
+	"github.com/telemetry-gateway/telemetry-gateway/loadtest/measure"
 )
-
-// cpuNanos is the CPU time that this process has used: on a busy machine it says more than the clock.
-func cpuNanos(tb testing.TB) int64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
-	return u.Utime.Nano() + u.Stime.Nano()
-}
 
 // look finds the first label whose name begins with prefix: the least that a rule could do. For a rule that changes something
 // it finds all of them, and to gets the others.
@@ -57,14 +49,14 @@ func BenchmarkStages(b *testing.B) {
 		run := func(name string, f func()) {
 			b.Run(s.name+"/"+name, func(b *testing.B) {
 				b.ReportAllocs()
-				began, rounds := int64(0), 0
+				began, rounds := time.Duration(0), 0
 				for b.Loop() {
 					if rounds++; rounds == 1 {
-						began = cpuNanos(b)
+						began = measure.OwnCPU()
 					}
 					f()
 				}
-				b.ReportMetric(float64(cpuNanos(b)-began)/float64(rounds), "cpu-ns/set")
+				b.ReportMetric(float64(measure.OwnCPU()-began)/float64(rounds), "cpu-ns/set")
 			})
 		}
 		rules, in := relabel.Compile(rulesOf(b, s.rules), relabel.Options{Protected: []string{"le", "__name__"}}), setOf(s.set)

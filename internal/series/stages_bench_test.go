@@ -1,38 +1,30 @@
 package series
 
 import (
-	"syscall"
 	"testing"
+	"time"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
+	"github.com/telemetry-gateway/telemetry-gateway/loadtest/measure"
 )
 
 // meter counts the CPU time that this process has used between start and stop: on a busy machine it says more than the clock.
 type meter struct {
-	tb          testing.TB
-	items       int
-	nanos, from int64
+	items      int
+	took, from time.Duration
 }
 
-func (m *meter) now() int64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		m.tb.Fatal(err)
-	}
-	return u.Utime.Nano() + u.Stime.Nano()
-}
-
-func (m *meter) start()         { m.from = m.now() }
-func (m *meter) stop(items int) { m.nanos, m.items = m.nanos+m.now()-m.from, m.items+items }
+func (m *meter) start()         { m.from = measure.OwnCPU() }
+func (m *meter) stop(items int) { m.took, m.items = m.took+measure.OwnCPU()-m.from, m.items+items }
 
 func (m *meter) report(b *testing.B) {
-	b.ReportMetric(float64(m.nanos)/float64(m.items), "cpu-ns/series")
+	b.ReportMetric(float64(m.took)/float64(m.items), "cpu-ns/series")
 }
 
 // pushes calls f with where each next push begins, of a table of n series that come again and again.
 func pushes(b *testing.B, n int, f func(at int, now Minute)) {
 	b.ReportAllocs()
-	m, at, now, rounds := &meter{tb: b}, 0, Minute(0), 0
+	m, at, now, rounds := new(meter), 0, Minute(0), 0
 	for range n / pushSeries { // what all have come once for
 		f(at, now)
 		at = (at + pushSeries) % n

@@ -2,24 +2,16 @@ package otlp_test
 
 import (
 	"bytes"
-	"syscall"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/wire"
+	"github.com/telemetry-gateway/telemetry-gateway/loadtest/measure"
 )
-
-// cpuNanos is the CPU time that this process has used: on a busy machine it says more than the clock.
-func cpuNanos(tb testing.TB) int64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
-	return u.Utime.Nano() + u.Stime.Nano()
-}
 
 // BenchmarkStages holds what the doors do with a push, one stage at a time, beside the least that could be done:
 //
@@ -45,15 +37,15 @@ func BenchmarkStages(b *testing.B) {
 		run := func(stage string, f func(stop, start func())) {
 			b.Run(s.name+"/"+stage, func(b *testing.B) {
 				b.ReportAllocs()
-				began, rounds, before := cpuNanos(b), 0, int64(0)
+				began, rounds, before := measure.OwnCPU(), 0, time.Duration(0)
 				for b.Loop() {
 					if rounds++; rounds == 1 {
-						began = cpuNanos(b)
+						began = measure.OwnCPU()
 					}
-					f(func() { before -= cpuNanos(b); b.StopTimer() }, func() { before += cpuNanos(b); b.StartTimer() })
+					f(func() { before -= measure.OwnCPU(); b.StopTimer() }, func() { before += measure.OwnCPU(); b.StartTimer() })
 				}
 				items := float64(rounds * s.items)
-				b.ReportMetric(float64(cpuNanos(b)-began-before)/items, "cpu-ns/item")
+				b.ReportMetric(float64(measure.OwnCPU()-began-before)/items, "cpu-ns/item")
 				b.ReportMetric(float64(len(raw))/float64(s.items), "B/item")
 			})
 		}

@@ -2,7 +2,6 @@ package remotewrite
 
 import (
 	"log/slog"
-	"syscall"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/telemetry-gateway/telemetry-gateway/internal/ingest/reducetest"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/labels"
 	"github.com/telemetry-gateway/telemetry-gateway/internal/reduce"
+	loadmeasure "github.com/telemetry-gateway/telemetry-gateway/loadtest/measure"
 )
 
 // benchSets is over how many pushes the series of the benchmarks below are spread: 100,000 live series.
@@ -62,22 +62,13 @@ func benchEngine(b *testing.B, p *ingest.Protocol, pushes [][]byte, rules string
 	for _, body := range compressed {
 		push(body)
 	}
-	i, before := 0, cpuTime(b)
+	i, before := 0, loadmeasure.OwnCPU()
 	b.ReportAllocs()
 	for b.Loop() {
 		push(compressed[i%len(compressed)])
 		i++
 	}
-	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N*benchSeries), "cpu-ns/sample")
-}
-
-// cpuTime is what the process has used of the processor: it says the same on a machine that others use too.
-func cpuTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	b.ReportMetric(float64(loadmeasure.OwnCPU()-before)/float64(b.N*benchSeries), "cpu-ns/sample")
 }
 
 // manyPushes are benchSets pushes of benchSeries series each, all different.
